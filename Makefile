@@ -1,0 +1,52 @@
+# `make help` lists the targets. Everything runs in .venv, which is built on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := zoopipe_core zoopipe_airflow zoopipe_prefect
+INPUTS := pyproject.toml constraints.txt scripts/make_venv.sh
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv load test check format bench constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.ready ## build .venv with every extra that tests need
+
+load: $(VENV)/.ready ## run the first example: flights into DuckDB
+	@$(BIN)/python flows_examples/01_flights_to_duckdb.py
+
+test: $(VENV)/.ready ## run every test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.ready ## lint, format, types, layers, docs, public names
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy --strict $(PACKAGES)
+	@$(BIN)/python -m pytest tests/test_imports.py tests/test_docs.py tests/test_public_names.py
+
+format: $(VENV)/.ready ## repair what ruff can repair
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(VENV)/.ready-bench ## compare with peers
+	@$(BIN)/python -m benchmarks
+
+constraints: $(VENV)/.ready ## resolve constraints.txt anew (needs uv)
+	@scripts/make_constraints.sh $(VENV)
+
+clean: ## remove .venv, caches and build artefacts
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first argument is the environment, the second what to install from this folder.
+$(VENV)/.ready: $(INPUTS)
+	@scripts/make_venv.sh $(VENV) '.[all,dev]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(INPUTS) | $(VENV)/.ready
+	@scripts/make_venv.sh $(VENV) '.[all,dev,bench]'
+	@touch $@
