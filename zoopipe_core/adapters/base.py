@@ -1,0 +1,184 @@
+"""What an adapter is: a frozen description that can be opened for reading or for writing.
+
+    InputAdapter.open(request) -> Reader      yields SourceBatches, knows its position
+    OutputAdapter.open()       -> Writer      start(types), write(batch)*, prepare(), publish() | abort()
+
+Building an adapter does no I/O: it checks its own arguments and nothing else, pickles, compares, and its repr and
+`label` hold no secret. All state lives in what `open` returns.
+
+A `Writer` publishes in two steps so that several of them can succeed together: after `prepare` everything is durable
+but nothing is visible; `publish` makes it visible at once; `abort` undoes whatever came before `publish`.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.batches.source import SourceBatch, SourceKind
+from zoopipe_core.batches.types import ColumnType
+
+__all__ = ["InputAdapter", "OutputAdapter", "ReadRequest", "Reader", "Writer"]
+
+DEFAULT_BATCH_SIZE = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What the rest of the pipe wants from a reader.
+
+    Attributes:
+        columns: the columns that will be looked at; others need not be decoded, nor read at all. None: all.
+        keep_all: whole source rows are wanted for the rejects; columns beyond `columns` are still to be delivered,
+            though they may stay undecoded.
+        batch_size: the number of rows that a batch should not exceed by much.
+        stop: set when the load is cancelled; a reader that waits or skips for long should look at it.
+    """
+
+    columns: frozenset[str] | None = None
+    keep_all: bool = False
+    batch_size: int = DEFAULT_BATCH_SIZE
+    stop: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    def wants(self, name: str) -> bool:
+        """Whether the column has to be delivered."""
+        return self.keep_all or self.columns is None or name in self.columns
+
+
+class Reader(ABC):
+    """An open source. Used as a context manager and iterated once."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> SourceKind:
+        """How the batches' cells are to be read; the same for the whole run."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> Mapping[str, ColumnType] | None:
+        """All columns of the (first) source, before pruning, in order; None if rows have no fixed columns.
+
+        For `SourceKind.TEXT` every type is `STRING`. Names that stand twice are reported as `duplicates`.
+        """
+
+    @property
+    def duplicates(self) -> frozenset[str]:
+        """Column names that stand in the source more than once; their later copies were renamed in `columns`."""
+        return frozenset()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[SourceBatch]:
+        """The batches in source order. An empty source yields none.
+
+        Raises:
+            SourceError: the source cannot be read on; rows already yielded stay valid.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything. May be called at any point, and more than once."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes taken from the source so far, before decompression; 0 where that has no meaning."""
+        return 0
+
+    @property
+    def fraction(self) -> float | None:
+        """The share of the source that was read, 0 to 1; None if its size is unknown."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for the report, such as what was skipped by an option."""
+        return ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class InputAdapter(ABC):
+    """Where rows come from. Subclasses are frozen dataclasses."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """A short name without secrets, for reports and messages."""
+
+    @abstractmethod
+    def open(self, request: ReadRequest) -> Reader:
+        """Find the source and read its header.
+
+        Raises:
+            SourceError: it does not exist, cannot be read, or is not of this format.
+        """
+
+
+class Writer(ABC):
+    """An open target. The calls come in the order start, write*, prepare, publish; abort may replace any of them."""
+
+    @abstractmethod
+    def start(self, types: Mapping[str, ColumnType]) -> None:
+        """Called once, before the first `write` or `prepare`: the columns and their order.
+
+        Raises:
+            TargetError: the target cannot hold such columns.
+        """
+
+    @abstractmethod
+    def write(self, batch: ModelBatch) -> None:
+        """Add the rows of `batch`. A column that `start` did not name is an error, unless the format has no columns.
+
+        Raises:
+            TargetError: a value does not fit, or the target is full or gone.
+        """
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make everything durable, without making it visible."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Make everything visible at once. The load is complete when this returns, and not before."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Undo everything; the target is as it was before `open`. May be called twice; after `publish` a no-op."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written so far, after compression; 0 where that has no meaning."""
+        return 0
+
+
+class OutputAdapter(ABC):
+    """Where rows go. Subclasses are frozen dataclasses."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """A short name without secrets, for reports and messages."""
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the writer uses `ModelBatch.json_lines`."""
+        return False
+
+    @abstractmethod
+    def open(self) -> Writer:
+        """Check that the target can be written (reachable, permitted, not in the way) and prepare to do so.
+
+        Raises:
+            TargetError: it cannot.
+            DatabaseConnectionError: the database cannot be reached.
+        """

@@ -1,0 +1,304 @@
+"""CSV in and out.
+
+Reading: pyarrow cuts the file into columns of undecoded bytes, at several million rows a second; what a cell means
+is left to validation. A ragged row, or a last record whose quote is never closed, becomes a reject and not the end of
+the load.
+
+Writing: numbers as Python writes them, everything else as pydantic writes it to JSON, without the quotes. A NULL is an
+empty field and an empty text is ``""``, so that the two can be told apart again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.csv_dialect import Dialect
+from zoopipe_core.adapters.encodings import check_encoding
+from zoopipe_core.adapters.files import (
+    AtomicFile,
+    DecompressionLimits,
+    PathLike,
+    Paths,
+    describe_paths,
+    normalize_paths,
+    strip_credentials,
+)
+from zoopipe_core.batches.model import MISSING, ModelBatch
+from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.errors import SpecError, TargetError
+
+__all__ = ["CSVInputAdapter", "CSVOutputAdapter"]
+
+MAX_RECORD_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class CSVInputAdapter(InputAdapter):
+    """Rows of one or more CSV files.
+
+    Args:
+        path: a path, a glob, an fsspec URL, or a list of them; ``.gz .bz2 .zst .zip`` are decompressed. Several files
+            are read one after the other, each with its own header.
+        delimiter, quotechar, escapechar: single ASCII characters; `quotechar` and `escapechar` may be None.
+        doublequote: two quote characters within quotes are one.
+        encoding: of the file; a byte order mark wins over it within the UTF family.
+        skip_rows: physical lines in front of the header to pass over.
+        fieldnames: the columns' names for files without a header.
+        comment: records that begin with this character are passed over, and not numbered.
+        limit: stop after so many records of each file.
+        null_values: cells with one of these texts are None. By default none is: pydantic sees the text as it is.
+        quoted_nulls: whether such a text counts as None within quotes too, as pandas and pyarrow have it.
+        compression: ``"infer"`` from the suffix, ``"gzip"``, ``"bz2"``, ``"zstd"``, ``"zip"`` or None.
+        max_record_bytes: the longest record that is accepted.
+        max_decompressed_bytes, max_compression_ratio: caps against decompression bombs.
+
+    Blank lines are no records. Records are numbered from 1, header, comments and blank lines not counted.
+
+    >>> CSVInputAdapter("flights.csv.zip", null_values=["NA"]).label
+    'flights.csv.zip'
+
+    Raises:
+        SpecError: an argument is out of range.
+    """
+
+    path: Paths
+    delimiter: str = ","
+    quotechar: str | None = '"'
+    escapechar: str | None = None
+    doublequote: bool = True
+    encoding: str = "utf-8"
+    skip_rows: int = 0
+    fieldnames: Sequence[str] | None = None
+    comment: str | None = None
+    limit: int | None = None
+    null_values: Sequence[str] = ()
+    quoted_nulls: bool = True
+    compression: str | None = "infer"
+    max_record_bytes: int = MAX_RECORD_BYTES
+    max_decompressed_bytes: int = DecompressionLimits().max_bytes
+    max_compression_ratio: float = DecompressionLimits().max_ratio
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", normalize_paths(self.path))
+        object.__setattr__(self, "null_values", _texts("null_values", self.null_values))
+        if self.fieldnames is not None:
+            object.__setattr__(self, "fieldnames", _texts("fieldnames", self.fieldnames))
+            if not self.fieldnames or len(set(self.fieldnames)) != len(self.fieldnames):
+                raise SpecError(f"fieldnames has to name each column once, not {list(self.fieldnames)!r}")
+        if self.skip_rows < 0:
+            raise SpecError(f"skip_rows has to be 0 or more, not {self.skip_rows}")
+        if self.limit is not None and self.limit < 0:
+            raise SpecError(f"limit has to be 0 or more, or None for all, not {self.limit}")
+        check_encoding(self.encoding)
+        _ = self.dialect, self.limits
+
+    @property
+    def dialect(self) -> Dialect:
+        """The special characters, checked."""
+        return Dialect(self.delimiter, self.quotechar, self.escapechar, self.doublequote, self.comment)
+
+    @property
+    def limits(self) -> DecompressionLimits:
+        """The caps against decompression bombs."""
+        return DecompressionLimits(self.max_decompressed_bytes, self.max_compression_ratio)
+
+    @property
+    def label(self) -> str:
+        return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+
+    def open(self, request: ReadRequest) -> Reader:
+        from zoopipe_core.adapters.csv_reader import CSVReader
+
+        return CSVReader(self, request)
+
+
+@dataclass(frozen=True)
+class CSVOutputAdapter(OutputAdapter):
+    """Rows into one CSV file, which appears complete or not at all.
+
+    Args:
+        path: a path or fsspec URL; ``.gz .bz2 .zst`` compress. Parent folders are made.
+        delimiter, quotechar: single ASCII characters.
+        fieldnames: the columns to write, in this order; None: all.
+        header: whether to write one.
+        null_text: what stands for None; a text that equals it is quoted.
+        escape_formulas: put ``'`` before texts that a spreadsheet would run (``= + - @``, tab, carriage return).
+            This changes data: only for files that people open in a spreadsheet.
+        lineterminator: ``"\\n"`` or ``"\\r\\n"``.
+        compression: ``"infer"``, ``"gzip"``, ``"bz2"``, ``"zstd"`` or None.
+
+    Raises:
+        SpecError: an argument is out of range.
+    """
+
+    path: PathLike
+    delimiter: str = ","
+    quotechar: str = '"'
+    fieldnames: Sequence[str] | None = None
+    header: bool = True
+    null_text: str = ""
+    escape_formulas: bool = False
+    lineterminator: str = "\n"
+    compression: str | None = "infer"
+
+    def __post_init__(self) -> None:
+        path = normalize_paths(self.path)
+        if not isinstance(path, str):
+            raise SpecError("a CSV output is one file")
+        object.__setattr__(self, "path", path)
+        if self.fieldnames is not None:
+            object.__setattr__(self, "fieldnames", _texts("fieldnames", self.fieldnames))
+        if self.quotechar is None or self.lineterminator not in ("\n", "\r\n"):
+            raise SpecError("a CSV output needs a quotechar, and a lineterminator of '\\n' or '\\r\\n'")
+        if re.search(r"[\r\n]", self.null_text) or self.delimiter in self.null_text or self.quotechar in self.null_text:
+            raise SpecError(f"null_text {self.null_text!r} would need quotes, and quoted it would be a text")
+        Dialect(self.delimiter, self.quotechar)
+
+    @property
+    def label(self) -> str:
+        return strip_credentials(str(self.path))
+
+    def open(self) -> Writer:
+        return CSVWriter(self)
+
+
+class CSVWriter(Writer):
+    """Writes batches as CSV through an `AtomicFile`."""
+
+    def __init__(self, adapter: CSVOutputAdapter) -> None:
+        self._adapter = adapter
+        self._file = AtomicFile(str(adapter.path), adapter.compression)
+        self._names: list[str] = []
+        # A field needs quotes if the format could read it otherwise.
+        self._needs_quotes = re.compile(rf"[{re.escape(adapter.delimiter + adapter.quotechar)}\r\n]").search
+
+    def start(self, types: Mapping[str, ColumnType]) -> None:
+        wanted = self._adapter.fieldnames
+        if wanted is not None:
+            unknown = [name for name in wanted if name not in types]
+            if unknown:
+                raise TargetError(
+                    f"{self._adapter.label}: fieldnames asks for {', '.join(map(repr, unknown))}, "
+                    f"but the rows have {', '.join(types) or 'no columns'}"
+                )
+        self._names = list(types if wanted is None else wanted)
+        if self._adapter.header and self._names:
+            self._file.write(self._line(self._texts(self._names)).encode())
+
+    def write(self, batch: ModelBatch) -> None:
+        if self._adapter.fieldnames is None:
+            extra = [name for name in batch.columns if name not in self._names]
+            if extra:
+                raise TargetError(
+                    f"{self._adapter.label}: the column {extra[0]!r} first appears in row {batch.rows[:1]} after the "
+                    "header was written; let the hook that adds it declare adds = {...}"
+                )
+        columns: list[Iterable[str]] = []
+        for name in self._names:
+            column = batch.columns.get(name)
+            if column is None:
+                columns.append([self._adapter.null_text] * batch.num_rows)
+            else:
+                columns.append(self._texts(column.values))
+        if not columns:
+            return
+        line = self._line
+        text = "".join(line(cells) for cells in zip(*columns, strict=True))
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            raise TargetError(f"{self._adapter.label}: {text[error.start : error.end]!r} is no Unicode text") from error
+        self._file.write(data)
+
+    def _line(self, cells: Iterable[str]) -> str:
+        return self._adapter.delimiter.join(cells) + self._adapter.lineterminator
+
+    def _texts(self, values: Iterable[Any]) -> list[str]:
+        null, quote, needs_quotes = self._adapter.null_text, self._adapter.quotechar, self._needs_quotes
+        escape = self._adapter.escape_formulas
+        texts = []
+        for value in values:
+            if value is None or value is MISSING:
+                texts.append(null)
+                continue
+            text = cell_text(value)
+            if escape and isinstance(value, str) and text[:1] in _FORMULA_STARTS:
+                text = "'" + text
+            if not text or text == null or needs_quotes(text):
+                text = quote + text.replace(quote, quote + quote) + quote
+            texts.append(text)
+        return texts
+
+    def prepare(self) -> None:
+        self._file.prepare()
+
+    def publish(self) -> None:
+        self._file.publish()
+
+    def abort(self) -> None:
+        self._file.abort()
+
+    @property
+    def bytes_written(self) -> int:
+        return self._file.bytes_written
+
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _json_scalar(value: Any) -> str:
+    text = to_json(value, inf_nan_mode="constants").decode()
+    return _unquoted(text)
+
+
+def _unquoted(text: str) -> str:
+    # Dates, times and UUIDs hold no character that JSON escapes.
+    return text[1:-1] if text.startswith('"') else text
+
+
+_TEXT_BY_TYPE: dict[type, Callable[[Any], str]] = {
+    str: str,
+    int: str,
+    float: repr,
+    bool: lambda value: "true" if value else "false",
+    Decimal: str,
+    UUID: str,
+    date: date.isoformat,
+    datetime: _json_scalar,
+    time: _json_scalar,
+    timedelta: _json_scalar,
+    bytes: lambda value: value.decode("utf-8", "backslashreplace"),
+}
+
+
+def cell_text(value: Any) -> str:
+    """A value as the text of a CSV field, before quoting.
+
+    >>> cell_text(True), cell_text(1e16), cell_text([1, None])
+    ('true', '1e+16', '[1,null]')
+    """
+    write = _TEXT_BY_TYPE.get(type(value))
+    if write is not None:
+        return write(value)
+    if isinstance(value, Enum):
+        return cell_text(value.value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
+    return _unquoted(text) if not isinstance(value, list | tuple | dict | set) else text
+
+
+def _texts(name: str, values: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+        raise SpecError(f"{name} has to be a list of texts, not {values!r}")
+    return tuple(values)

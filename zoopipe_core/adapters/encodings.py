@@ -1,0 +1,112 @@
+"""Any text encoding as UTF-8, in which an undecodable byte costs one row and not the file.
+
+Everything behind this module reads UTF-8. UTF-8 itself passes through unchecked (cells are checked when they are
+decoded). From other encodings, a byte that cannot be decoded is written as a byte that is invalid UTF-8, so that the
+same check finds it and rejects just that row.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Protocol
+
+from zoopipe_core.errors import SpecError
+
+__all__ = ["Utf8Stream", "check_encoding"]
+
+_BOMS = (
+    # UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16.
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_UNDECODABLE = "\udcff"
+_CHUNK = 2**20
+
+
+class Readable(Protocol):
+    """What `Utf8Stream` reads from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, empty at the end."""
+        ...
+
+
+def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return _UNDECODABLE, error.end
+
+
+codecs.register_error("zoopipe_undecodable", _mark_undecodable)
+
+
+def check_encoding(encoding: str) -> str:
+    """The codec's canonical name.
+
+    Raises:
+        SpecError: Python knows no such text encoding.
+    """
+    try:
+        info = codecs.lookup(encoding)
+    except LookupError:
+        raise SpecError(
+            f"encoding {encoding!r} is unknown; use a name such as 'utf-8', 'utf-16', 'latin-1', 'cp1252'"
+        ) from None
+    if not info._is_text_encoding:
+        raise SpecError(f"{encoding!r} is a byte transform and no text encoding")
+    return info.name
+
+
+class Utf8Stream:
+    """A byte source as UTF-8 without a byte order mark.
+
+    A byte order mark decides between UTF-8, UTF-16 and UTF-32 when `encoding` names one of these families;
+    ``"utf-8"`` without a mark is passed through as it is.
+
+    Args:
+        source: anything with ``read(size) -> bytes``.
+        encoding: a Python codec's name.
+    """
+
+    def __init__(self, source: Readable, encoding: str = "utf-8") -> None:
+        self._source = source
+        name = check_encoding(encoding)
+        head = source.read(4)
+        while 0 < len(head) < 4:
+            more = source.read(4 - len(head))
+            if not more:
+                break
+            head += more
+        if name.startswith("utf"):
+            for mark, marked in _BOMS:
+                if head.startswith(mark):
+                    head, name = head[len(mark) :], marked
+                    break
+        self._pending = head
+        self._decoder: codecs.IncrementalDecoder | None = None
+        if name not in ("utf-8", "utf-8-sig", "ascii"):
+            self._decoder = codecs.getincrementaldecoder(name)("zoopipe_undecodable")
+            self._pending = self._convert(head, final=False)
+        self._ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes of UTF-8, possibly fewer; empty at the end only. Negative: all that is left."""
+        if size < 0:
+            parts = []
+            while part := self.read(_CHUNK):
+                parts.append(part)
+            return b"".join(parts)
+        while not self._pending and not self._ended:
+            data = self._source.read(max(size, 4096))
+            self._ended = not data
+            self._pending = data if self._decoder is None else self._convert(data, final=not data)
+        data, self._pending = self._pending[:size], self._pending[size:]
+        return data
+
+    def _convert(self, data: bytes, final: bool) -> bytes:
+        assert self._decoder is not None
+        # surrogateescape turns the mark of an undecodable byte into the byte 0xFF, which is never UTF-8.
+        return self._decoder.decode(data, final).encode("utf-8", "surrogateescape")

@@ -1,0 +1,211 @@
+"""Validated rows, held as columns: each column as Python values, as an Arrow array, or as both.
+
+Validation in Python yields values, kernels and column hooks yield arrays; a JSON writer wants values, a Parquet
+writer wants arrays. `ModelBatch` converts a column the first time the other form is asked for, and never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from zoopipe_core.batches.source import RowNumbers
+from zoopipe_core.batches.types import ColumnType, infer_column_type
+from zoopipe_core.errors import UnsupportedValueError
+
+__all__ = ["MISSING", "Column", "ModelBatch"]
+
+
+class _Missing:
+    """The type of `MISSING`: a row that does not have the key at all (``extra="allow"``, a TypedDict)."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+
+class Column:
+    """One column in one or both forms. Give `values`, `array` or both; they must agree."""
+
+    __slots__ = ("_array", "_values", "type")
+
+    def __init__(
+        self, column_type: ColumnType, values: Sequence[Any] | None = None, array: pa.Array | None = None
+    ) -> None:
+        self.type = column_type
+        self._values = values
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._values) if self._values is not None else len(self._array)
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """Python values as ``model_dump()`` gives them; `MISSING` where a row lacks the key."""
+        if self._values is None:
+            assert self._array is not None
+            self._values = self.type.to_values(self._array)
+        return self._values
+
+    def array(self, column_type: ColumnType | None = None) -> pa.Array:
+        """The Arrow array, of this column's own type or of the one given.
+
+        Raises:
+            UnsupportedValueError: a value does not fit the type.
+        """
+        wanted = column_type or self.type
+        if self._array is not None and (wanted.arrow == self._array.type or wanted.open_zone):
+            return self._array
+        if self._values is None:
+            return self._cast(wanted)
+        values = self._values
+        if any(value is MISSING for value in values):
+            values = [None if value is MISSING else value for value in values]
+        array = wanted.to_array(values)
+        if column_type is None or column_type == self.type:
+            self._array = array
+        return array
+
+    def _cast(self, wanted: ColumnType) -> pa.Array:
+        assert self._array is not None
+        try:
+            return self._array.cast(wanted.arrow)
+        except pa.ArrowException:
+            return wanted.to_array(self.values)
+
+    def take(self, indices: RowNumbers) -> Column:
+        """The column at `indices`: int64 (m,), each in ``0..n-1``."""
+        values = None if self._values is None else [self._values[i] for i in indices.tolist()]
+        array = None if self._array is None else self._array.take(pa.array(indices))
+        return Column(self.type, values, array)
+
+
+class ModelBatch:
+    """Validated rows of one source, in order.
+
+    Attributes:
+        columns: name -> `Column`, in output order. All have `num_rows` rows.
+        rows: int64 (n,), the number of each row in `source`; 0 for rows that a hook added.
+        source: where the rows come from.
+        json_lines: each row's JSON text, only for models whose JSON differs from that of their ``model_dump()``
+            (custom serializers), and only when a JSON writer asked for it.
+    """
+
+    __slots__ = ("columns", "json_lines", "rows", "source")
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        rows: RowNumbers,
+        source: str = "",
+        json_lines: Sequence[bytes] | None = None,
+    ) -> None:
+        self.columns = dict(columns)
+        self.rows = rows
+        self.source = source
+        self.json_lines = json_lines
+
+    @classmethod
+    def from_rows(
+        cls,
+        records: Sequence[Mapping[str, Any]],
+        types: Mapping[str, ColumnType],
+        rows: RowNumbers | None = None,
+        source: str = "",
+        json_lines: Sequence[bytes] | None = None,
+    ) -> ModelBatch:
+        """Columns out of row dicts. Keys beyond `types` are appended, their types taken from the values."""
+        names = dict.fromkeys(types)
+        for record in records:
+            if record.keys() - names.keys():
+                names.update(dict.fromkeys(record))
+        columns: dict[str, Column] = {}
+        for name in names:
+            values = [record.get(name, MISSING) for record in records]
+            known = types.get(name)
+            if known is None:
+                inferred = infer_column_type(v for v in values if v is not MISSING)
+                known = inferred or ColumnType(pa.null())
+            columns[name] = Column(known, values)
+        numbers = np.arange(1, len(records) + 1, dtype=np.int64) if rows is None else rows
+        return cls(columns, numbers, source, json_lines)
+
+    @classmethod
+    def from_arrow(
+        cls, batch: pa.RecordBatch, rows: RowNumbers, source: str = "", types: Mapping[str, ColumnType] | None = None
+    ) -> ModelBatch:
+        """Columns of Arrow arrays; their types are the arrays' own unless `types` names a better one."""
+        columns = {}
+        for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            known = (types or {}).get(name)
+            if known is None or known.arrow != array.type:
+                known = ColumnType(array.type)
+            columns[name] = Column(known, None, array)
+        return cls(columns, rows, source)
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return len(self.rows)
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """Name -> type, in output order."""
+        return {name: column.type for name, column in self.columns.items()}
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """Each row as ``model_dump()`` returns it."""
+        names = list(self.columns)
+        lists = [column.values for column in self.columns.values()]
+        if not names:
+            yield from ({} for _ in range(self.num_rows))
+            return
+        for cells in zip(*lists, strict=True):
+            if MISSING in cells:
+                yield {n: v for n, v in zip(names, cells, strict=True) if v is not MISSING}
+            else:
+                yield dict(zip(names, cells, strict=True))
+
+    def to_arrow(self, types: Mapping[str, ColumnType] | None = None) -> pa.RecordBatch:
+        """The rows as a record batch with the columns `types` (default: this batch's own), in that order.
+
+        Columns that the batch lacks are null. Columns beyond `types` are the caller's to refuse.
+
+        Raises:
+            UnsupportedValueError: a value does not fit; the message names column, row and source.
+        """
+        wanted = types if types is not None else self.types
+        arrays, fields = [], []
+        for name, column_type in wanted.items():
+            column = self.columns.get(name)
+            if column is None:
+                array = pa.nulls(self.num_rows, column_type.arrow)
+            else:
+                array = self.array(name, column_type)
+            arrays.append(array)
+            fields.append(pa.field(name, array.type))
+        if not arrays:
+            return pa.RecordBatch.from_struct_array(pa.array([{}] * self.num_rows, pa.struct([])))
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+    def array(self, name: str, column_type: ColumnType | None = None) -> pa.Array:
+        """One column as an Arrow array; see `Column.array`. Errors name column, row and source."""
+        try:
+            return self.columns[name].array(column_type)
+        except UnsupportedValueError as error:
+            index = getattr(error, "index", None)
+            row = f"row {self.rows[index]:,} of {self.source or 'the source'}" if index is not None else self.source
+            raise UnsupportedValueError(f"column {name!r}, {row}: {error}") from None
+
+    def take(self, indices: RowNumbers) -> ModelBatch:
+        """The rows at `indices`: int64 (m,), each in ``0..n-1``."""
+        lines = None if self.json_lines is None else [self.json_lines[i] for i in indices.tolist()]
+        columns = {name: column.take(indices) for name, column in self.columns.items()}
+        return ModelBatch(columns, self.rows[indices], self.source, lines)

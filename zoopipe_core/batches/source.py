@@ -1,0 +1,110 @@
+"""What readers yield: a record batch as the source holds it, with the position of each row.
+
+A `SourceBatch` has not been judged yet. Its columns are those of the source: undecoded bytes for CSV, one column of
+whole lines for JSON, typed columns for Parquet, Arrow and SQL, Python objects for iterables. Records that cannot be
+rows at all (ragged, broken JSON) come beside it as `Fault`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["Fault", "RowNumbers", "SourceBatch", "SourceKind"]
+
+RowNumbers = npt.NDArray[np.int64]
+"""int64 (n,): the number of each row in its source, counted from 1."""
+
+JSON_COLUMN = "_raw"
+"""The one column of a `SourceKind.JSON` batch: each record's JSON text."""
+
+
+class SourceKind(StrEnum):
+    """How a source's cells are to be read, and with that which of pydantic's rules apply to them."""
+
+    TEXT = "text"
+    """Columns of type binary: UTF-8 text, undecoded. A cell is a str or None."""
+    JSON = "json"
+    """One binary column `JSON_COLUMN` of JSON texts. The law is ``model_validate_json``."""
+    TYPED = "typed"
+    """Columns of Arrow types. A cell is the Python value of its Arrow type."""
+    OBJECTS = "objects"
+    """No columns: `SourceBatch.objects` holds dicts, model instances or whatever the iterable gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A record that is no row: where it stands, what is wrong, and its text as far as it could be read.
+
+    ``type`` is a short code in the manner of pydantic's error types (``ragged_row``, ``json_invalid``).
+    """
+
+    row: int
+    type: str
+    message: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBatch:
+    """Up to a few ten thousand rows as the source holds them.
+
+    Attributes:
+        source: the name of the file, table or object that the rows come from; holds no secret.
+        kind: how cells are to be read.
+        batch: the columns; for `SourceKind.OBJECTS` a batch without columns.
+        rows: int64 (n,), each row's number in `source`, counted from 1 and rising.
+        faults: records between these rows that are no rows.
+        objects: the rows themselves, for `SourceKind.OBJECTS` only.
+    """
+
+    source: str
+    kind: SourceKind
+    batch: pa.RecordBatch
+    rows: RowNumbers
+    faults: Sequence[Fault] = ()
+    objects: Sequence[Any] | None = field(default=None, repr=False)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in `batch`; faults are not among them."""
+        return len(self.rows)
+
+    @property
+    def num_records(self) -> int:
+        """Rows and faults together: what the report counts as read."""
+        return len(self.rows) + len(self.faults)
+
+    def slice(self, start: int, stop: int) -> SourceBatch:
+        """Rows ``start:stop`` without a copy. The faults stay with the slice that starts at 0."""
+        return SourceBatch(
+            self.source,
+            self.kind,
+            self.batch.slice(start, stop - start) if self.batch.num_columns else self.batch,
+            self.rows[start:stop],
+            self.faults if start == 0 else (),
+            None if self.objects is None else self.objects[start:stop],
+        )
+
+    def split(self, size: int) -> list[SourceBatch]:
+        """This batch in pieces of at most `size` rows, in order."""
+        if self.num_rows <= size:
+            return [self]
+        return [self.slice(start, min(start + size, self.num_rows)) for start in range(0, self.num_rows, size)]
+
+
+def number_rows(first: int, count: int) -> RowNumbers:
+    """int64 (count,): ``first, first + 1, ...``"""
+    return np.arange(first, first + count, dtype=np.int64)
+
+
+def object_batch(source: str, first: int, objects: Sequence[Any]) -> SourceBatch:
+    """A batch of Python objects whose first one is row number `first`."""
+    empty = pa.RecordBatch.from_arrays([], names=[])
+    return SourceBatch(source, SourceKind.OBJECTS, empty, number_rows(first, len(objects)), (), objects)

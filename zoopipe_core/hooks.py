@@ -1,0 +1,125 @@
+"""Hooks: a user's own code between reading, validating and writing.
+
+    pre-validation hooks  ->  validation  ->  post-validation hooks  ->  output
+
+A `BaseHook` sees rows, one dict an entry; a `ColumnHook` sees record batches and is the fast way. Both run in input
+order and never two at a time, so they need no locks; `setup` and `teardown` run once a run, in the process that runs
+the pipe. ``store`` is a dict that all hooks of a run share.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypedDict
+
+import pyarrow as pa
+
+__all__ = ["BaseHook", "ColumnHook", "Entry", "EntryStatus"]
+
+Store = dict[str, Any]
+
+
+class EntryStatus(StrEnum):
+    """What is known about an entry: not yet validated, validated, or failed (it will be rejected)."""
+
+    PENDING = "pending"
+    VALIDATED = "validated"
+    FAILED = "failed"
+
+
+class Entry(TypedDict, total=False):
+    """One row on its way through row hooks.
+
+    id: identifies the entry within the run; an entry that a hook adds needs none.
+    position: the row's number in its source, from 1.
+    status: an `EntryStatus`; set it to FAILED to reject the row.
+    raw_data: the row as the source holds it; what a pre-validation hook changes here is what gets validated.
+    validated_data: what ``model_dump()`` returned; what a post-validation hook changes here is what gets written.
+    errors: error dicts in pydantic's form (type, loc, msg, input) of a FAILED entry; plain strings will do.
+    metadata: the hooks' own notes; never written anywhere.
+    """
+
+    id: int
+    position: int
+    status: EntryStatus
+    raw_data: dict[str, Any]
+    validated_data: dict[str, Any] | None
+    errors: list[Any]
+    metadata: dict[str, Any]
+
+
+class _Hook(ABC):
+    """What both kinds of hook have in common."""
+
+    priority: int = 50
+    """Hooks run in rising order of priority; equal ones in the order given."""
+
+    columns: tuple[str, ...] | None = None
+    """For pre-validation hooks: the source columns that the hook looks at, beside those of the model. None: all."""
+
+    adds: Mapping[str, type] = {}
+    """Columns that the hook adds and the Python types of their values; taken from the first batch where not said."""
+
+    @property
+    def name(self) -> str:
+        """The class name, for messages."""
+        return type(self).__name__
+
+    def setup(self, store: Store) -> None:
+        """Called once, before the first batch."""
+        return
+
+    def teardown(self, store: Store) -> None:
+        """Called once, after the last batch, also when the run failed."""
+        return
+
+
+class BaseHook(_Hook):
+    """A hook on rows.
+
+    Entries may be changed, dropped (they count as filtered), added, or marked FAILED (they become rejects).
+
+    >>> class Lower(BaseHook):
+    ...     def execute(self, entries, store):
+    ...         for entry in entries:
+    ...             entry["validated_data"]["email"] = entry["validated_data"]["email"].lower()
+    ...         return entries
+    """
+
+    def __init__(self, priority: int = 50) -> None:
+        self.priority = priority
+
+    @abstractmethod
+    def execute(self, entries: list[Entry], store: Store) -> list[Entry]:
+        """Look at up to a batch of entries, in input order, and return those that go on.
+
+        An exception fails the run; its message will name the hook and the rows.
+        """
+
+
+class ColumnHook(_Hook):
+    """A hook on record batches: pyarrow.compute, NumPy, or a Numba function of your own.
+
+    As a pre-validation hook it gets the source's columns (binary text for CSV); as a post-validation hook it gets
+    typed columns. Columns may be added, replaced or removed; rows may be dropped only through `execute` of a
+    `BaseHook` or with `keep`, since a record batch does not say which rows are missing.
+
+    >>> import pyarrow.compute as pc
+    >>> class Upper(ColumnHook):
+    ...     def execute(self, batch, store):
+    ...         index = batch.schema.get_field_index("country")
+    ...         return batch.set_column(index, "country", pc.utf8_upper(batch.column("country")))
+    """
+
+    def __init__(self, priority: int = 50) -> None:
+        self.priority = priority
+
+    @abstractmethod
+    def execute(self, batch: pa.RecordBatch, store: Store) -> pa.RecordBatch:
+        """Return a batch of as many rows, in the same order."""
+
+    def keep(self, batch: pa.RecordBatch, store: Store) -> pa.BooleanArray | None:
+        """Which rows of what `execute` returned go on: true to keep; null and false count as filtered. None: all."""
+        return None

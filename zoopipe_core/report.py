@@ -1,0 +1,378 @@
+"""What a load did: an immutable snapshot that goes to JSON and back.
+
+`PipeReport` is the one description of a load in every place where a load is looked at: the progress display, the
+terminal, a notebook, Airflow's XCom, a Prefect artifact. It holds numbers and names, never cell values or secrets,
+and stays within a few KB however long the load was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+from zoopipe_core.errors import LoadAbortedError, LoadFailedError
+
+__all__ = ["ExceptionInfo", "PipeReport", "PipeStatus", "RejectionSummary"]
+
+MAX_TRACEBACK_CHARS = 4000
+MAX_MESSAGE_CHARS = 1000
+MAX_REJECTIONS = 10
+
+
+class PipeStatus(StrEnum):
+    """Where a load is in its life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def is_final(self) -> bool:
+        """True once the status cannot change any more."""
+        return self in (PipeStatus.COMPLETED, PipeStatus.FAILED, PipeStatus.ABORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionSummary:
+    """One kind of rejection: which field, which pydantic error type, how often, and where to look at one.
+
+    ``field`` is the dotted location, empty for a row as a whole. ``row`` counts records of ``source`` from 1.
+    """
+
+    field: str
+    type: str
+    count: int
+    source: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionInfo:
+    """An exception as text: its type's name, its message and its traceback, each cut to a bound."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipeReport:
+    """A snapshot of one load, or of several merged into one.
+
+    ``read_rows + added_rows == loaded_rows + rejected_rows + filtered_rows`` holds for every completed load;
+    ``added_rows`` counts rows that hooks put in. Times are seconds, sizes are bytes, rates are rows per second.
+    ``loaded_rows`` of a load that did not complete were written but never published.
+
+    >>> report = PipeReport(source="in.csv", target="out.jsonl", read_rows=3, loaded_rows=2, rejected_rows=1)
+    >>> PipeReport.from_dict(report.to_dict()) == report
+    True
+    """
+
+    pipe_index: int = 0
+    status: PipeStatus = PipeStatus.PENDING
+    source: str = ""
+    target: str = ""
+    rejects_target: str | None = None
+    read_rows: int = 0
+    loaded_rows: int = 0
+    rejected_rows: int = 0
+    filtered_rows: int = 0
+    added_rows: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    fraction_done: float | None = None
+    recent_rows_per_second: float = 0.0
+    ram_bytes: int = 0
+    peak_ram_bytes: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_seconds: float = 0.0
+    read_seconds: float = 0.0
+    validate_seconds: float = 0.0
+    hook_seconds: float = 0.0
+    write_seconds: float = 0.0
+    rejections: tuple[RejectionSummary, ...] = ()
+    load_id: str | None = None
+    attempt: int = 1
+    exception: ExceptionInfo | None = None
+    notes: tuple[str, ...] = ()
+    pipe_count: int = 1
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
+    """The exception itself, only in the process where it was raised; never serialized."""
+
+    _DATES: ClassVar[tuple[str, ...]] = ("started_at", "finished_at")
+
+    # ---- the names of the manager's specification -------------------------------------------------------------
+
+    @property
+    def total_processed(self) -> int:
+        """Rows read so far, whatever became of them."""
+        return self.read_rows
+
+    @property
+    def success_count(self) -> int:
+        """Rows that went to the output."""
+        return self.loaded_rows
+
+    @property
+    def error_count(self) -> int:
+        """Rows that were rejected."""
+        return self.rejected_rows
+
+    @property
+    def is_finished(self) -> bool:
+        """True once the load has ended, in whatever way."""
+        return self.status.is_final
+
+    @property
+    def has_error(self) -> bool:
+        """True if the load failed or was aborted. Rejected rows are not an error of the load."""
+        return self.status in (PipeStatus.FAILED, PipeStatus.ABORTED)
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the load runs."""
+        return self.status is PipeStatus.RUNNING
+
+    @property
+    def items_per_second(self) -> float:
+        """Rows read per second over the whole run."""
+        return self.read_rows / self.duration_seconds if self.duration_seconds > 0 else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds that the rest will take at the pace so far; None if the share done is unknown."""
+        if not self.fraction_done or self.status is not PipeStatus.RUNNING:
+            return None
+        return self.duration_seconds * (1 - self.fraction_done) / self.fraction_done
+
+    # ---- verdict ----------------------------------------------------------------------------------------------
+
+    def raise_for_status(self) -> Self:
+        """Return the report itself if the load completed.
+
+        Raises:
+            LoadFailedError: the load failed, or has not finished; its cause is the original exception where the
+                load ran in this process.
+            LoadAbortedError: the load was cancelled.
+        """
+        if self.status is PipeStatus.COMPLETED:
+            return self
+        what = f"{self.source or 'the source'} -> {self.target or 'no target'}"
+        if self.status is PipeStatus.ABORTED:
+            raise LoadAbortedError(f"the load {what} was aborted; nothing was published") from self.cause
+        if not self.is_finished:
+            raise LoadFailedError(f"the load {what} has not finished: it is {self.status.value}")
+        reason = f"{self.exception.type}: {self.exception.message}" if self.exception else "unknown reason"
+        raise LoadFailedError(f"the load {what} failed; nothing was published.\n{reason}") from self.cause
+
+    # ---- JSON -------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types only: the form for XCom, artifacts and files."""
+        data: dict[str, Any] = {}
+        for item in dataclasses.fields(self):
+            if item.name == "cause":
+                continue
+            value = getattr(self, item.name)
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            elif isinstance(value, PipeStatus):
+                value = value.value
+            elif isinstance(value, ExceptionInfo):
+                value = dataclasses.asdict(value)
+            elif item.name == "rejections":
+                value = [dataclasses.asdict(rejection) for rejection in value]
+            elif isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, float) and not math.isfinite(value):
+                value = None
+            data[item.name] = value
+        # Derived figures, for readers of the JSON who have no PipeReport at hand.
+        data["items_per_second"] = self.items_per_second
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PipeReport:
+        """The inverse of `to_dict`; unknown keys are ignored, so that older readers take newer reports."""
+        known = {item.name for item in dataclasses.fields(cls)} - {"cause"}
+        values = {name: value for name, value in data.items() if name in known}
+        for name in cls._DATES:
+            if values.get(name) is not None:
+                values[name] = datetime.fromisoformat(values[name])
+        if "status" in values:
+            values["status"] = PipeStatus(values["status"])
+        if values.get("exception") is not None:
+            values["exception"] = ExceptionInfo(**values["exception"])
+        values["rejections"] = tuple(RejectionSummary(**item) for item in values.get("rejections") or ())
+        values["notes"] = tuple(values.get("notes") or ())
+        return cls(**values)
+
+    # ---- merging ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def merge(cls, reports: Iterable[PipeReport]) -> PipeReport:
+        """One report for several pipes. Counts, bytes and seconds of work add up, times span all, FAILED wins.
+
+        Pure: neither the order of the reports nor grouping changes a count.
+        """
+        reports = list(reports)
+        if not reports:
+            return cls(pipe_count=0)
+        started = [r.started_at for r in reports if r.started_at]
+        finished = [r.finished_at for r in reports if r.finished_at]
+        all_final = all(r.is_finished for r in reports)
+        start, end = min(started, default=None), max(finished, default=None) if all_final else None
+        fractions = [r.fraction_done for r in reports]
+        failed = next((r for r in reports if r.exception), None)
+        return cls(
+            status=_merge_status([r.status for r in reports]),
+            source=_merge_names(r.source for r in reports),
+            target=_merge_names(r.target for r in reports),
+            rejects_target=_merge_names(r.rejects_target for r in reports if r.rejects_target) or None,
+            **{
+                name: sum(getattr(r, name) for r in reports)
+                for name in (
+                    "read_rows", "loaded_rows", "rejected_rows", "filtered_rows", "added_rows",
+                    "bytes_read", "bytes_written", "recent_rows_per_second", "ram_bytes", "peak_ram_bytes",
+                    "read_seconds", "validate_seconds", "hook_seconds", "write_seconds", "pipe_count",
+                )
+            },
+            fraction_done=None if None in fractions else sum(f or 0.0 for f in fractions) / len(reports),
+            started_at=start,
+            finished_at=end,
+            duration_seconds=(
+                (end - start).total_seconds() if start and end else max(r.duration_seconds for r in reports)
+            ),
+            rejections=merge_rejections(r.rejections for r in reports),
+            load_id=next((r.load_id for r in reports if r.load_id), None),
+            attempt=max(r.attempt for r in reports),
+            exception=failed.exception if failed else None,
+            cause=failed.cause if failed else None,
+            notes=tuple(dict.fromkeys(note for r in reports for note in r.notes))[:MAX_REJECTIONS],
+        )  # fmt: skip
+
+    # ---- people -----------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        head = f"{self.source or '?'} -> {self.target or '?'}   {self.status.name}"
+        if self.started_at:
+            head += f" in {format_seconds(self.duration_seconds)}"
+        counts = [f"read {self.read_rows:,}", f"loaded {self.loaded_rows:,}", f"rejected {self.rejected_rows:,}"]
+        counts.append(f"filtered {self.filtered_rows:,}")
+        if self.added_rows:
+            counts.append(f"added {self.added_rows:,}")
+        counts.append(f"   {self.items_per_second:,.0f} rows/s")
+        counts.append(f"peak {format_bytes(self.peak_ram_bytes)}")
+        lines = [head, "  " + "   ".join(counts), "  " + self._time_line()]
+        for rejection in self.rejections[:5]:
+            where = f"{rejection.source} row {rejection.row:,}"
+            lines.append(
+                f"  rejected {rejection.count:,} x {rejection.field or 'row'}: {rejection.type} (e.g. {where})"
+            )
+        if self.rejected_rows and self.rejects_target:
+            lines.append(f"  rejects: {self.rejects_target}")
+        lines.extend(f"  note: {note}" for note in self.notes)
+        if self.exception:
+            lines.append(f"  {self.exception.type}: {self.exception.message}")
+        return "\n".join(lines)
+
+    def _time_line(self) -> str:
+        parts = {
+            "read": self.read_seconds, "validate": self.validate_seconds,
+            "hooks": self.hook_seconds, "write": self.write_seconds,
+        }  # fmt: skip
+        total = sum(parts.values())
+        shares = [
+            f"{name} {value / total:.0%}" for name, value in parts.items() if total and (value or name != "hooks")
+        ]
+        line = "time: " + " ".join(shares) if shares else "time: none"
+        if self.load_id:
+            line += f"      load {self.load_id[:12]}... attempt {self.attempt}" if len(self.load_id) > 12 else (
+                f"      load {self.load_id} attempt {self.attempt}"
+            )  # fmt: skip
+        return line
+
+    def _repr_html_(self) -> str:
+        """A small table, for notebooks. Every value is escaped."""
+        rows = {
+            "status": self.status.name, "source": self.source, "target": self.target,
+            "read": f"{self.read_rows:,}", "loaded": f"{self.loaded_rows:,}", "rejected": f"{self.rejected_rows:,}",
+            "filtered": f"{self.filtered_rows:,}", "rows/s": f"{self.items_per_second:,.0f}",
+            "duration": format_seconds(self.duration_seconds), "peak memory": format_bytes(self.peak_ram_bytes),
+        }  # fmt: skip
+        if self.exception:
+            rows["error"] = f"{self.exception.type}: {self.exception.message}"
+        cells = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in rows.items())
+        return f"<table>{cells}</table>"
+
+
+def merge_rejections(groups: Iterable[Iterable[RejectionSummary]]) -> tuple[RejectionSummary, ...]:
+    """Add up equal kinds of rejection, commonest first, at most `MAX_REJECTIONS` of them."""
+    merged: dict[tuple[str, str], RejectionSummary] = {}
+    for group in groups:
+        for item in group:
+            key = (item.field, item.type)
+            seen = merged.get(key)
+            merged[key] = dataclasses.replace(seen, count=seen.count + item.count) if seen else item
+    ordered = sorted(merged.values(), key=lambda item: (-item.count, item.field, item.type))
+    return tuple(ordered[:MAX_REJECTIONS])
+
+
+def describe_exception(error: BaseException, traceback_text: str = "") -> ExceptionInfo:
+    """An exception as bounded text. The end of a long traceback is kept: that is where it happened."""
+    message = str(error)
+    if len(message) > MAX_MESSAGE_CHARS:
+        message = message[:MAX_MESSAGE_CHARS] + "..."
+    return ExceptionInfo(type(error).__name__, message, traceback_text[-MAX_TRACEBACK_CHARS:])
+
+
+def format_bytes(count: int) -> str:
+    """``148_000_000`` -> ``'148 MB'``; powers of 1000."""
+    value = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def format_seconds(seconds: float) -> str:
+    """``0.41`` -> ``'0.41 s'``, ``75`` -> ``'1 min 15 s'``, ``7200`` -> ``'2 h 00 min'``."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def now() -> datetime:
+    """The current time with its zone, UTC."""
+    return datetime.now(UTC)
+
+
+def _merge_status(states: list[PipeStatus]) -> PipeStatus:
+    if any(s is PipeStatus.RUNNING for s in states):
+        return PipeStatus.RUNNING
+    finals = [s for s in states if s.is_final]
+    if finals and len(finals) < len(states):
+        return PipeStatus.RUNNING
+    for status in (PipeStatus.FAILED, PipeStatus.ABORTED, PipeStatus.PENDING):
+        if status in states:
+            return status
+    return PipeStatus.COMPLETED
+
+
+def _merge_names(names: Iterable[str]) -> str:
+    unique = list(dict.fromkeys(name for name in names if name))
+    return ", ".join(unique[:3]) + (f" and {len(unique) - 3} more" if len(unique) > 3 else "")
