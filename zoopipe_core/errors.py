@@ -160,6 +160,9 @@ class UnsupportedTypeError(TargetError, TypeError):
 class UnsupportedValueError(TargetError, ValueError):
     """A valid value that the target's type cannot hold without loss."""
 
+    index: int | None = None
+    """Where the value stands in its column, from 0, if it is a single one."""
+
 
 class DatabaseError(ZoopipeError):
     """The database refused a statement; the driver's error is the cause."""

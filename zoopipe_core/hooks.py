@@ -67,6 +67,12 @@ class _Hook(ABC):
         """The class name, for messages."""
         return type(self).__name__
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.priority))
+
     def setup(self, store: Store) -> None:
         """Called once, before the first batch."""
         return

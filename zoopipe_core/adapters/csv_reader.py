@@ -126,7 +126,8 @@ class CSVReader(Reader):
 
     def _read_file(self, file: _File) -> Iterator[SourceBatch]:
         """All batches of one file. Where a block turns out too small for a record, the file is read once more from
-        its start with the largest block, and what was already handed on is passed over."""
+        its start with the largest block, and what was already handed on is passed over.
+        """
         block, passed = BLOCK_BYTES, 0
         limit = self._adapter.limit
         while True:
@@ -256,7 +257,8 @@ class _Parse:
 
     def _without_end_mark(self, last: SourceBatch, rest: SourceBatch) -> Iterator[SourceBatch]:
         """The last batch without the end mark. If the mark did not come back as a record, a quote was left open and
-        the last row swallowed it: that row is no row."""
+        the last row swallowed it: that row is no row.
+        """
         faults = [*last.faults, *rest.faults]
         count = last.num_rows
         if self._width == 1 and count:

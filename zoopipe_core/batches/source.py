@@ -7,7 +7,7 @@ rows at all (ragged, broken JSON) come beside it as `Fault`s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -52,6 +52,26 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooked:
+    """What pre-validation hooks did to a batch.
+
+    Attributes:
+        origin: the batch as it was read; rejects keep its columns.
+        places: int64 (n,), for each row of the hooked batch its index in `origin`; -1 for an added row.
+        failed: index in `origin` -> errors, for rows that a hook marked FAILED or that have no readable text.
+        failed_rows: rows that a hook added and marked FAILED, with their errors.
+        filtered, added: rows that hooks dropped and put in.
+    """
+
+    origin: SourceBatch
+    places: RowNumbers
+    failed: Mapping[int, Sequence[Mapping[str, Any]]]
+    failed_rows: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]] = ()
+    filtered: int = 0
+    added: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SourceBatch:
     """Up to a few ten thousand rows as the source holds them.
 
@@ -62,6 +82,7 @@ class SourceBatch:
         rows: int64 (n,), each row's number in `source`, counted from 1 and rising.
         faults: records between these rows that are no rows.
         objects: the rows themselves, for `SourceKind.OBJECTS` only.
+        hooked: what pre-validation hooks made of the batch, if there were any.
     """
 
     source: str
@@ -70,6 +91,7 @@ class SourceBatch:
     rows: RowNumbers
     faults: Sequence[Fault] = ()
     objects: Sequence[Any] | None = field(default=None, repr=False)
+    hooked: Hooked | None = field(default=None, repr=False)
 
     @property
     def num_rows(self) -> int:

@@ -1,0 +1,95 @@
+"""zoopipe_core: validated, parallel, retry-safe loads.
+
+    from zoopipe_core import Pipe, CSVInputAdapter, SQLOutputAdapter
+
+Public names are imported when they are first used: ``import zoopipe_core`` itself loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.arrow import ArrowInputAdapter, ArrowOutputAdapter, ArrowStreamInputAdapter
+    from zoopipe_core.adapters.csv import CSVInputAdapter, CSVOutputAdapter
+    from zoopipe_core.adapters.json import JSONInputAdapter, JSONOutputAdapter
+    from zoopipe_core.adapters.parquet import ParquetInputAdapter, ParquetOutputAdapter
+    from zoopipe_core.adapters.python import PyGeneratorInputAdapter, PyGeneratorOutputAdapter
+    from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
+    from zoopipe_core.errors import ZoopipeError
+    from zoopipe_core.executors import BatchExecutor, MultiThreadExecutor, SingleThreadExecutor
+    from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus
+    from zoopipe_core.pipe import Pipe
+    from zoopipe_core.report import PipeReport, PipeStatus
+
+__version__ = "0.1.0"
+
+# name -> the module that it lives in
+_HOMES = {
+    "ArrowInputAdapter": "adapters.arrow",
+    "ArrowOutputAdapter": "adapters.arrow",
+    "ArrowStreamInputAdapter": "adapters.arrow",
+    "BaseHook": "hooks",
+    "BatchExecutor": "executors",
+    "CSVInputAdapter": "adapters.csv",
+    "CSVOutputAdapter": "adapters.csv",
+    "ColumnHook": "hooks",
+    "Entry": "hooks",
+    "EntryStatus": "hooks",
+    "JSONInputAdapter": "adapters.json",
+    "JSONOutputAdapter": "adapters.json",
+    "MultiThreadExecutor": "executors",
+    "ParquetInputAdapter": "adapters.parquet",
+    "ParquetOutputAdapter": "adapters.parquet",
+    "Pipe": "pipe",
+    "PipeReport": "report",
+    "PipeStatus": "report",
+    "PyGeneratorInputAdapter": "adapters.python",
+    "PyGeneratorOutputAdapter": "adapters.python",
+    "SQLInputAdapter": "adapters.sql",
+    "SQLOutputAdapter": "adapters.sql",
+    "SingleThreadExecutor": "executors",
+    "ZoopipeError": "errors",
+}
+
+__all__ = [
+    "ArrowInputAdapter",
+    "ArrowOutputAdapter",
+    "ArrowStreamInputAdapter",
+    "BaseHook",
+    "BatchExecutor",
+    "CSVInputAdapter",
+    "CSVOutputAdapter",
+    "ColumnHook",
+    "Entry",
+    "EntryStatus",
+    "JSONInputAdapter",
+    "JSONOutputAdapter",
+    "MultiThreadExecutor",
+    "ParquetInputAdapter",
+    "ParquetOutputAdapter",
+    "Pipe",
+    "PipeReport",
+    "PipeStatus",
+    "PyGeneratorInputAdapter",
+    "PyGeneratorOutputAdapter",
+    "SQLInputAdapter",
+    "SQLOutputAdapter",
+    "SingleThreadExecutor",
+    "ZoopipeError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,128 @@
+"""How batches are worked on: one after the other, or by several threads with the order kept.
+
+An executor maps a function over an iterable of batches, lazily and with a bounded number of them in flight. The
+function is validation, whose columnar parts run outside the GIL.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from zoopipe_core.errors import SpecError
+
+__all__ = ["BatchExecutor", "MultiThreadExecutor", "SingleThreadExecutor"]
+
+DEFAULT_BATCH_SIZE = 65_536
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class BatchExecutor(ABC):
+    """Works on the batches of one pipe. Executors are frozen dataclasses without state.
+
+    Attributes:
+        batch_size: rows that a batch has at most.
+    """
+
+    batch_size: int
+
+    @abstractmethod
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """``work(item)`` for each item, in order.
+
+        Items are taken from `items` only as results are taken from the iterator, but for a bounded read-ahead, and
+        always in the thread that iterates. The first exception, of `work` or of `items`, ends the iteration; when
+        the iterator is closed or fails, no thread is left at work.
+        """
+
+
+def _check(name: str, value: int | None, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SpecError(f"{name} has to be a whole number of at least 1, not {value!r}")
+
+
+@dataclass(frozen=True)
+class SingleThreadExecutor(BatchExecutor):
+    """Works on one batch after the other, in the thread of the run.
+
+    >>> list(SingleThreadExecutor().map(lambda n: n * 2, [1, 2, 3]))
+    [2, 4, 6]
+
+    Raises:
+        SpecError: `batch_size` is below 1.
+    """
+
+    batch_size: int = DEFAULT_BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        _check("batch_size", self.batch_size)
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        for item in items:
+            yield work(item)
+
+
+@dataclass(frozen=True)
+class MultiThreadExecutor(BatchExecutor):
+    """Works on several batches at a time and hands the results on in order.
+
+    Args:
+        max_workers: threads; None: one for each core that this process may use.
+        batch_size: rows that a batch has at most.
+
+    At most ``max_workers + 2`` batches are in flight, so memory does not grow with the input.
+
+    >>> list(MultiThreadExecutor(max_workers=2).map(lambda n: n * 2, [1, 2, 3]))
+    [2, 4, 6]
+
+    Raises:
+        SpecError: an argument is below 1.
+    """
+
+    max_workers: int | None = None
+    batch_size: int = DEFAULT_BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        _check("max_workers", self.max_workers, optional=True)
+        _check("batch_size", self.batch_size)
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        workers = self.max_workers or usable_cores()
+        in_flight: deque[Future[R]] = deque()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="zoopipe-batch")
+        try:
+            for item in items:
+                in_flight.append(pool.submit(work, item))
+                # A failure behind the first batch in line is seen before more is read.
+                _raise_first_failure(in_flight)
+                if len(in_flight) >= workers + 2:
+                    yield in_flight.popleft().result()
+            while in_flight:
+                yield in_flight.popleft().result()
+        finally:
+            for future in in_flight:
+                future.cancel()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _raise_first_failure(in_flight: Iterable[Future[R]]) -> None:
+    for future in in_flight:
+        if future.done() and not future.cancelled():
+            error = future.exception()
+            if error is not None:
+                raise error
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on (respects CPU affinity)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,0 +1,126 @@
+"""The counters of a running load, and snapshots of them.
+
+One thread counts (the run), others look (the display, a caller's loop): every look is a whole `PipeReport`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from zoopipe_core.batches.rejects import RejectBatch, RejectTally
+from zoopipe_core.report import PipeReport, PipeStatus, describe_exception, now
+
+__all__ = ["LoadProgress"]
+
+RECENT_SECONDS = 3.0
+
+
+class LoadProgress:
+    """Counts what a run does. Methods may be called from any thread.
+
+    Args:
+        source, target, rejects_target: labels for the report.
+    """
+
+    def __init__(self, source: str, target: str, rejects_target: str | None) -> None:
+        self._lock = threading.Lock()
+        self._report = PipeReport(source=source, target=target, rejects_target=rejects_target)
+        self._counts: dict[str, Any] = {}
+        self._tally = RejectTally()
+        self._clock = 0.0
+        self._recent: deque[tuple[float, int]] = deque()
+        self._process = psutil.Process()
+
+    def start(self) -> None:
+        """The load begins now."""
+        with self._lock:
+            self._clock = time.perf_counter()
+            self._report = replace(self._report, status=PipeStatus.RUNNING, started_at=now())
+            self._sample_memory()
+
+    def add(self, **counts: float) -> None:
+        """Add to counters, by the names of `PipeReport`'s fields."""
+        with self._lock:
+            for name, value in counts.items():
+                self._counts[name] = self._counts.get(name, 0) + value
+
+    def set(self, **values: Any) -> None:
+        """Set fields of the report, by their names."""
+        with self._lock:
+            self._counts.update(values)
+            self._sample_memory()
+
+    def count_rejects(self, batch: RejectBatch) -> None:
+        """Count rejects by their kinds, for the summary."""
+        with self._lock:
+            self._tally.add(batch)
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Add the seconds that the block takes to a counter."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(**{name: time.perf_counter() - start})
+
+    def count(self, name: str) -> int:
+        """A counter's present value."""
+        with self._lock:
+            return int(self._counts.get(name, 0))
+
+    def finish(self, status: PipeStatus, error: BaseException | None = None) -> None:
+        """The load has ended; nothing changes any more."""
+        with self._lock:
+            self._sample_memory()
+            report = self._snapshot()
+            text = "" if error is None else "".join(traceback.format_exception(error))
+            self._report = replace(
+                report,
+                status=status,
+                finished_at=now(),
+                fraction_done=1.0 if status is PipeStatus.COMPLETED else report.fraction_done,
+                exception=None if error is None else describe_exception(error, text),
+                cause=error,
+            )
+
+    def snapshot(self) -> PipeReport:
+        """The report as of now."""
+        with self._lock:
+            return self._report if self._report.is_finished else self._snapshot()
+
+    def _snapshot(self) -> PipeReport:
+        if self._report.status is PipeStatus.PENDING:
+            return self._report
+        clock = time.perf_counter()
+        return replace(
+            self._report,
+            **self._counts,
+            duration_seconds=clock - self._clock,
+            recent_rows_per_second=self._recent_rate(clock),
+            rejections=self._tally.summary(),
+        )
+
+    def _recent_rate(self, clock: float) -> float:
+        rows = int(self._counts.get("read_rows", 0))
+        self._recent.append((clock, rows))
+        while len(self._recent) > 2 and self._recent[0][0] < clock - RECENT_SECONDS:
+            self._recent.popleft()
+        since, before = self._recent[0]
+        if clock - since < 0.05:
+            since, before = self._clock, 0
+        return max(0.0, (rows - before) / (clock - since)) if clock > since else 0.0
+
+    def _sample_memory(self) -> None:
+        used = int(self._process.memory_info().rss)
+        self._counts["ram_bytes"] = used
+        self._counts["peak_ram_bytes"] = max(used, int(self._counts.get("peak_ram_bytes", 0)))

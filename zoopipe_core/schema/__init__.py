@@ -1,0 +1,1 @@
+"""From a pydantic model to verdicts on batches."""

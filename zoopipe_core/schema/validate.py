@@ -1,0 +1,369 @@
+"""Validation of batches: each `SourceBatch` becomes accepted rows and rejects.
+
+    columns   each field's cells go to pydantic in one call; a row with a cell that was not accepted goes whole to
+              pydantic, whose verdict, value and error texts are final
+    rows      whole rows go to pydantic, a batch in one call; those not accepted once more, for their errors
+
+Whichever way a row takes, the result equals ``Model.model_validate(row).model_dump()``, and for JSON sources
+``Model.model_validate_json(line)``. One bad row changes nothing for its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from zoopipe_core.batches.model import Column, ModelBatch
+from zoopipe_core.batches.rejects import Reject, RejectBatch
+from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind
+from zoopipe_core.batches.types import JSON, STRING, ColumnType
+from zoopipe_core.errors import ValidatorError
+from zoopipe_core.schema.cells import BadCells, cell_values, readable_cells
+from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
+
+__all__ = ["Validated", "Validator", "reject_rows"]
+
+MAX_RAW_CHARS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The verdict on one batch: accepted rows with the model's types, and rejects; both in input order."""
+
+    good: ModelBatch
+    rejects: RejectBatch
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Verdicts on whole rows, by index: the dump of each accepted one, the errors of each rejected one."""
+
+    accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    json_lines: dict[int, bytes] = field(default_factory=dict)
+
+
+class Validator:
+    """Applies a `ModelPlan` to batches. Holds no state of a run and may be used by several threads.
+
+    Args:
+        plan: the model's plan; None lets every row through, text as text.
+        wants_json: whether the output is JSON, so that a model's own JSON text is kept for it.
+    """
+
+    def __init__(self, plan: ModelPlan | None, wants_json: bool = False) -> None:
+        self._plan = plan
+        self._wants_json = wants_json
+
+    def validate(self, batch: SourceBatch) -> Validated:
+        """Judge every row of `batch`.
+
+        Raises:
+            ValidatorError: a validator of the model raised something that pydantic does not take as a rejection.
+        """
+        errors: BadCells = {}
+        if self._plan is None:
+            good = self._pass_through(batch, errors)
+        elif batch.kind is SourceKind.JSON:
+            good = self._whole_json(self._plan, batch, errors)
+        elif batch.kind is SourceKind.OBJECTS:
+            good = self._whole_rows(self._plan, batch, batch.objects or (), errors, {})
+        else:
+            good = self._columns(self._plan, batch, errors)
+        return Validated(good, _rejects(batch, errors))
+
+    # ---- columns ----------------------------------------------------------------------------------------------
+
+    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: dict[int, Any]) -> ModelBatch:
+        cells, bad = _decode(batch, plan.source_columns)
+        sources = {f.name: next((name for name in f.inputs if name in cells), None) for f in plan.fields}
+        extra = plan.forbids_extra and any(name not in sources.values() for name in batch.batch.schema.names)
+        # A default that cannot simply be repeated, or a required column that is not there: pydantic knows.
+        open_default = any(sources[f.name] is None and f.constant is None for f in plan.fields)
+        if plan.row_reason or extra or open_default:
+            return self._whole_rows(plan, batch, _dicts(cells, batch.num_rows), errors, bad)
+        unsure = set(bad)
+        columns: dict[str, Sequence[Any]] = {}
+        for f in plan.fields:
+            source = sources[f.name]
+            if source is None:
+                assert f.constant is not None
+                columns[f.name] = [f.constant[0]] * batch.num_rows
+                continue
+            values = self._field(plan, f, cells[source])
+            if values is None:
+                return self._whole_rows(plan, batch, _dicts(cells, batch.num_rows), errors, bad)
+            if UNSURE in values:
+                unsure.update(index for index, value in enumerate(values) if value is UNSURE)
+            columns[f.name] = values
+        slow = sorted(unsure - bad.keys())
+        verdict = self._judge(plan, batch, [_row(cells, i) for i in slow], slow)
+        errors.update({index: [error] for index, error in bad.items()})
+        errors.update(verdict.errors)
+        kept = [index for index in range(batch.num_rows) if index not in errors] if errors else None
+        typed: dict[str, Column] = {}
+        for f in plan.fields:
+            if f.output is None:
+                continue
+            values = columns[f.name]
+            if verdict.accepted or not f.plain:
+                values = self._dumped(plan, f, values, unsure)
+                for index, row in verdict.accepted.items():
+                    values[index] = row[f.output]
+            if kept is not None:
+                values = [values[index] for index in kept]
+            typed[f.output] = Column(f.column_type, values)
+        rows = batch.rows if kept is None else batch.rows[kept]
+        return ModelBatch(typed, rows, batch.source)
+
+    @staticmethod
+    def _field(plan: ModelPlan, f: FieldPlan, cells: list[Any]) -> list[Any] | None:
+        """The validated cells, `UNSURE` where pydantic did not accept one; None if the field cannot go by itself."""
+        try:
+            values: list[Any] = plan.column_validators[f.name].validate_python(cells)
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                raise
+            return None
+        # A validator that raises PydanticOmit leaves its item out of the list.
+        return values if len(values) == len(cells) else None
+
+    @staticmethod
+    def _dumped(plan: ModelPlan, f: FieldPlan, values: Sequence[Any], unsure: set[int]) -> list[Any]:
+        """The values as ``model_dump()`` shows them; those of rows under doubt are placeholders."""
+        if f.plain:
+            return list(values)
+        sure = [value for index, value in enumerate(values) if index not in unsure] if unsure else list(values)
+        dumped = iter(plan.column_serializers[f.name].to_python(sure))
+        return [None if index in unsure else next(dumped) for index in range(len(values))]
+
+    # ---- rows -------------------------------------------------------------------------------------------------
+
+    def _whole_rows(
+        self, plan: ModelPlan, batch: SourceBatch, rows: Sequence[Any], errors: dict[int, Any], bad: BadCells
+    ) -> ModelBatch:
+        indices = [index for index in range(len(rows)) if index not in bad]
+        verdict = self._judge(plan, batch, [rows[i] for i in indices] if bad else rows, indices)
+        errors.update({index: [error] for index, error in bad.items()})
+        errors.update(verdict.errors)
+        return self._collected(plan, batch, verdict)
+
+    def _judge(self, plan: ModelPlan, batch: SourceBatch, rows: Sequence[Any], indices: Sequence[int]) -> _Rows:
+        """Pydantic's verdict on whole rows; `indices` are their places in the batch."""
+        verdict = _Rows()
+        if not rows:
+            return verdict
+        instances = self._in_one_call(plan, rows)
+        for place, (index, row) in enumerate(zip(indices, rows, strict=True)):
+            instance = UNSURE if instances is None else instances[place]
+            if instance is UNSURE:
+                self._judge_one(plan, batch, index, plan.validate_python, row, verdict)
+            else:
+                self._accept(plan, batch, index, instance, verdict)
+        if verdict.errors and plan.source_columns is not None:
+            _show_whole_rows(
+                batch, verdict, {i: row for i, row in zip(indices, rows, strict=True) if i in verdict.errors}
+            )
+        return verdict
+
+    @staticmethod
+    def _in_one_call(plan: ModelPlan, rows: Sequence[Any]) -> list[Any] | None:
+        try:
+            instances = plan.validate_many(list(rows))
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                raise
+            return None
+        return instances if len(instances) == len(rows) else None
+
+    def _judge_one(
+        self, plan: ModelPlan, batch: SourceBatch, index: int, validate: Callable[[Any], Any], row: Any, verdict: _Rows
+    ) -> None:
+        try:
+            instance = validate(row)
+        except ValidationError as error:
+            verdict.errors[index] = error.errors(
+                include_url=False, include_context=False, include_input=not plan.hides_input
+            )  # type: ignore[assignment]
+        except Exception as error:
+            raise _validator_error(plan, batch, index, error) from error
+        else:
+            self._accept(plan, batch, index, instance, verdict)
+
+    def _accept(self, plan: ModelPlan, batch: SourceBatch, index: int, instance: Any, verdict: _Rows) -> None:
+        try:
+            verdict.accepted[index] = plan.dump(instance)
+            if self._wants_json and plan.custom_json:
+                verdict.json_lines[index] = plan.dump_json(instance)
+        except Exception as error:
+            raise _validator_error(plan, batch, index, error) from error
+
+    def _collected(self, plan: ModelPlan, batch: SourceBatch, verdict: _Rows) -> ModelBatch:
+        indices = sorted(verdict.accepted)
+        lines = [verdict.json_lines[i] for i in indices] if self._wants_json and plan.custom_json else None
+        records = [verdict.accepted[i] for i in indices]
+        return ModelBatch.from_rows(records, plan.types, batch.rows[indices], batch.source, lines)
+
+    def _whole_json(self, plan: ModelPlan, batch: SourceBatch, errors: dict[int, Any]) -> ModelBatch:
+        verdict = _Rows()
+        for index, line in enumerate(batch.batch.column(JSON_COLUMN).to_pylist()):
+            self._judge_one(plan, batch, index, plan.validate_json, line, verdict)
+        errors.update(verdict.errors)
+        return self._collected(plan, batch, verdict)
+
+    # ---- no model ---------------------------------------------------------------------------------------------
+
+    def _pass_through(self, batch: SourceBatch, errors: dict[int, Any]) -> ModelBatch:
+        if batch.kind is SourceKind.TYPED:
+            return ModelBatch.from_arrow(batch.batch, batch.rows, batch.source)
+        if batch.kind is SourceKind.TEXT:
+            cells, bad = _decode(batch, None)
+            errors.update({index: [error] for index, error in bad.items()})
+            keep = np.array([i for i in range(batch.num_rows) if i not in bad], dtype=np.int64)
+            whole = ModelBatch({n: Column(STRING, v) for n, v in cells.items()}, batch.rows, batch.source)
+            return whole.take(keep) if bad else whole
+        rows = batch.objects if batch.kind is SourceKind.OBJECTS else batch.batch.column(JSON_COLUMN).to_pylist()
+        records, indices = [], []
+        for index, row in enumerate(rows or ()):
+            record, error = _as_record(row, batch.kind)
+            if error:
+                errors[index] = [error]
+            else:
+                records.append(record)
+                indices.append(index)
+        lines = None
+        if self._wants_json and batch.kind is SourceKind.JSON:
+            # JSON to JSON without a model: the text itself, so that no digit of a number is lost.
+            texts = [bytes(rows[index]) for index in indices]  # type: ignore[index]
+            lines = None if any(b"\n" in text or b"\r" in text for text in texts) else texts
+        return ModelBatch.from_rows(records, {}, batch.rows[indices], batch.source, lines)
+
+
+# ---- helpers ------------------------------------------------------------------------------------------------------
+
+
+def _decode(batch: SourceBatch, wanted: frozenset[str] | None) -> tuple[dict[str, list[Any]], BadCells]:
+    """The values of the wanted columns, and the rows that hold a cell without a value."""
+    cells: dict[str, list[Any]] = {}
+    bad: BadCells = {}
+    for name, array in zip(batch.batch.schema.names, batch.batch.columns, strict=True):
+        if wanted is None or name in wanted:
+            cells[name], wrong = cell_values(name, array, batch.kind)
+            for index, error in wrong.items():
+                bad.setdefault(index, error)
+    return cells, bad
+
+
+def _dicts(cells: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
+    if not cells:
+        return [{} for _ in range(count)]
+    names = list(cells)
+    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+
+
+def _row(cells: Mapping[str, list[Any]], index: int) -> dict[str, Any]:
+    return {name: values[index] for name, values in cells.items()}
+
+
+def _as_record(row: Any, kind: SourceKind) -> tuple[Any, Mapping[str, Any] | None]:
+    """A row as a dict when no model says what it is; or what is wrong with it."""
+    if kind is SourceKind.JSON:
+        try:
+            row = from_json(row)
+        except ValueError as error:
+            shown = bytes(row).decode("utf-8", "backslashreplace")[:200]
+            return None, {"type": "json_invalid", "loc": (), "msg": f"Invalid JSON: {error}", "input": shown}
+    if isinstance(row, Mapping):
+        return row, None
+    dump = getattr(row, "model_dump", None)
+    if dump is not None:
+        return dump(), None
+    shown = repr(row)[:200]
+    return None, {"type": "not_a_row", "loc": (), "msg": "a row has to be an object with named values", "input": shown}
+
+
+def _show_whole_rows(batch: SourceBatch, verdict: _Rows, given: Mapping[int, Any]) -> None:
+    """Errors about a row as a whole show the row as pydantic got it, which may lack columns that were not decoded;
+    show all that the source has.
+    """
+    for index, row in given.items():
+        if any(error.get("input") is row for error in verdict.errors[index]):
+            whole = _source_rows(batch, [index])[0]
+            verdict.errors[index] = [
+                {**error, "input": whole} if error.get("input") is row else error for error in verdict.errors[index]
+            ]
+
+
+def _source_rows(batch: SourceBatch, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """Whole rows as they were read."""
+    taken = batch.batch.take(np.asarray(indices, dtype=np.int64))
+    cells = {
+        name: readable_cells(column, batch.kind) for name, column in zip(taken.schema.names, taken.columns, strict=True)
+    }
+    return _dicts(cells, len(indices))
+
+
+def _validator_error(plan: ModelPlan, batch: SourceBatch, index: int, error: Exception) -> ValidatorError:
+    return ValidatorError(
+        f"the model {plan.name} raised {type(error).__name__} on row {batch.rows[index]:,} of {batch.source}: {error}\n"
+        "  Only ValueError, AssertionError and pydantic's own errors reject a row; anything else ends the load."
+    )
+
+
+def _rejects(batch: SourceBatch, errors: Mapping[int, Sequence[Mapping[str, Any]]]) -> RejectBatch:
+    """The rejected rows with their source columns, and the faults, in the order of their row numbers."""
+    hooked = batch.hooked
+    if hooked is None:
+        return reject_rows(batch, errors)
+    added = list(hooked.failed_rows)
+    by_origin = dict(hooked.failed)
+    for index, why in errors.items():
+        place = int(hooked.places[index])
+        if place >= 0:
+            by_origin[place] = why
+        else:
+            added.append(((batch.objects or ())[index], why))
+    return reject_rows(hooked.origin, by_origin, added)
+
+
+def reject_rows(
+    batch: SourceBatch,
+    errors: Mapping[int, Sequence[Mapping[str, Any]]],
+    added: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]] = (),
+) -> RejectBatch:
+    """The rows of `batch` at the indices of `errors` as rejects, together with its faults and with rows that hooks
+    had added.
+    """
+    indices = sorted(errors)
+    rejects = [Reject.of_fault(fault) for fault in batch.faults]
+    types: dict[str, ColumnType] = {}
+    if batch.kind is SourceKind.JSON:
+        lines = batch.batch.column(JSON_COLUMN) if indices else ()
+        for index in indices:
+            raw = bytes(lines[index].as_py()).decode("utf-8", "backslashreplace")[:MAX_RAW_CHARS]
+            rejects.append(Reject(int(batch.rows[index]), errors[index], None, raw))
+    elif batch.kind is SourceKind.OBJECTS:
+        for index in indices:
+            row = (batch.objects or ())[index]
+            number = int(batch.rows[index])
+            if isinstance(row, Mapping):
+                cells = {str(key): value for key, value in row.items()}
+                types.update(dict.fromkeys(cells, JSON))
+                rejects.append(Reject(number, errors[index], cells))
+            else:
+                rejects.append(Reject(number, errors[index], None, repr(row)[:MAX_RAW_CHARS]))
+    else:
+        text = batch.kind is SourceKind.TEXT
+        for name, kind in zip(batch.batch.schema.names, batch.batch.schema.types, strict=True):
+            types[name] = STRING if text else ColumnType(kind)
+        if indices:
+            for index, cells in zip(indices, _source_rows(batch, indices), strict=True):
+                rejects.append(Reject(int(batch.rows[index]), errors[index], cells))
+    rejects.sort(key=lambda reject: reject.row)
+    rejects.extend(Reject(0, why, None, to_json(row, fallback=repr).decode()[:MAX_RAW_CHARS]) for row, why in added)
+    return RejectBatch(batch.source, rejects, types)
