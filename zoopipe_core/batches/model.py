@@ -6,7 +6,9 @@ writer wants arrays. `ModelBatch` converts a column the first time the other for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import is_
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +16,7 @@ import pyarrow as pa
 
 from zoopipe_core.batches.source import RowNumbers
 from zoopipe_core.batches.types import ColumnType, infer_column_type
-from zoopipe_core.errors import UnsupportedValueError
+from zoopipe_core.errors import DuplicateColumnError, UnsupportedValueError
 
 __all__ = ["MISSING", "Column", "ModelBatch"]
 
@@ -26,6 +28,9 @@ class _Missing:
 
     def __repr__(self) -> str:
         return "MISSING"
+
+    def __reduce__(self) -> str:
+        return "MISSING"  # by name, so that copies and pickles are the one and only
 
 
 MISSING: Final = _Missing()
@@ -44,7 +49,10 @@ class Column:
         self._array = array
 
     def __len__(self) -> int:
-        return len(self._values) if self._values is not None else len(self._array)
+        if self._values is not None:
+            return len(self._values)
+        assert self._array is not None
+        return len(self._array)
 
     @property
     def values(self) -> Sequence[Any]:
@@ -54,37 +62,64 @@ class Column:
             self._values = self.type.to_values(self._array)
         return self._values
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some value is `MISSING`."""
+        # An array has nulls but no gaps; `is` because a value may be anything, with any idea of ==.
+        return self._values is not None and any(map(is_, self._values, repeat(MISSING)))
+
     def array(self, column_type: ColumnType | None = None) -> pa.Array:
-        """The Arrow array, of this column's own type or of the one given.
+        """The Arrow array, of this column's own type or of the one given; `MISSING` is null.
 
         Raises:
             UnsupportedValueError: a value does not fit the type.
         """
         wanted = column_type or self.type
-        if self._array is not None and (wanted.arrow == self._array.type or wanted.open_zone):
-            return self._array
-        if self._values is None:
-            return self._cast(wanted)
-        values = self._values
-        if any(value is MISSING for value in values):
+        if self._array is not None:
+            if wanted.arrow == self._array.type or (wanted.open_zone and pa.types.is_timestamp(self._array.type)):
+                return self._array
+            if _is_lossless(self._array.type, wanted.arrow):
+                try:
+                    return self._array.cast(wanted.arrow)
+                except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                    return wanted.to_array(self.values)  # names the value that does not fit
+        values = self.values
+        if self.has_gaps:
             values = [None if value is MISSING else value for value in values]
         array = wanted.to_array(values)
-        if column_type is None or column_type == self.type:
+        if wanted == self.type:
             self._array = array
         return array
-
-    def _cast(self, wanted: ColumnType) -> pa.Array:
-        assert self._array is not None
-        try:
-            return self._array.cast(wanted.arrow)
-        except pa.ArrowException:
-            return wanted.to_array(self.values)
 
     def take(self, indices: RowNumbers) -> Column:
         """The column at `indices`: int64 (m,), each in ``0..n-1``."""
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]
         array = None if self._array is None else self._array.take(pa.array(indices))
         return Column(self.type, values, array)
+
+
+def _is_lossless(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether Arrow's cast gives the same values or fails; others go by way of Python values, which are checked.
+
+    Arrow would write the integer 5 as the text "5", round a double to a decimal and take naive timestamps for UTC.
+    """
+    kinds = pa.types
+    if kinds.is_timestamp(given) and kinds.is_timestamp(wanted):
+        return bool((given.tz is None) == (wanted.tz is None))
+    if kinds.is_floating(given):
+        return bool(wanted == pa.float64() or kinds.is_integer(wanted))
+    if kinds.is_integer(given):
+        return bool(kinds.is_integer(wanted) or kinds.is_decimal(wanted) or wanted == pa.float64())
+    return kinds.is_null(given) or any(group(given) and group(wanted) for group in _KINDRED)
+
+
+_KINDRED: tuple[Callable[[pa.DataType], bool], ...] = (
+    pa.types.is_decimal,
+    pa.types.is_duration,
+    pa.types.is_time,
+    lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind),
+    lambda kind: pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind),
+)
 
 
 class ModelBatch:
@@ -141,9 +176,15 @@ class ModelBatch:
     def from_arrow(
         cls, batch: pa.RecordBatch, rows: RowNumbers, source: str = "", types: Mapping[str, ColumnType] | None = None
     ) -> ModelBatch:
-        """Columns of Arrow arrays; their types are the arrays' own unless `types` names a better one."""
-        columns = {}
+        """Columns of Arrow arrays; their types are the arrays' own unless `types` names a better one.
+
+        Raises:
+            DuplicateColumnError: two columns of `batch` have one name.
+        """
+        columns: dict[str, Column] = {}
         for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            if name in columns:
+                raise DuplicateColumnError(f"the record batch has the column {name!r} twice; rename one of them")
             known = (types or {}).get(name)
             if known is None or known.arrow != array.type:
                 known = ColumnType(array.type)
@@ -167,8 +208,9 @@ class ModelBatch:
         if not names:
             yield from ({} for _ in range(self.num_rows))
             return
+        has_gaps = any(column.has_gaps for column in self.columns.values())
         for cells in zip(*lists, strict=True):
-            if MISSING in cells:
+            if has_gaps:
                 yield {n: v for n, v in zip(names, cells, strict=True) if v is not MISSING}
             else:
                 yield dict(zip(names, cells, strict=True))
@@ -200,9 +242,15 @@ class ModelBatch:
         try:
             return self.columns[name].array(column_type)
         except UnsupportedValueError as error:
-            index = getattr(error, "index", None)
-            row = f"row {self.rows[index]:,} of {self.source or 'the source'}" if index is not None else self.source
-            raise UnsupportedValueError(f"column {name!r}, {row}: {error}") from None
+            located = UnsupportedValueError(f"column {name!r}, {self._place(error.index)}: {error}")
+            located.index = error.index
+            raise located from None
+
+    def _place(self, index: int | None) -> str:
+        source = self.source or "the source"
+        if index is None:
+            return source
+        return f"row {self.rows[index]:,} of {source}" if self.rows[index] else "a row that a hook added"
 
     def take(self, indices: RowNumbers) -> ModelBatch:
         """The rows at `indices`: int64 (m,), each in ``0..n-1``."""

@@ -18,7 +18,8 @@ and turns values into arrays and back:
     Enum, Literal        the type of their values
     anything else        arrow.json (text)              lists, dictionaries, nested models, unions
 
-Nothing is rounded, truncated or turned into NULL on the way: what does not fit raises `UnsupportedValueError`.
+Nothing is rounded, truncated or turned into NULL on the way: what does not fit raises `UnsupportedValueError`. How
+the cells of a source are read as Python values is `zoopipe_core.batches.cells`.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from zoopipe_core.batches.cells import python_values
 from zoopipe_core.errors import UnsupportedValueError
 
 __all__ = ["BINARY", "JSON", "STRING", "ColumnType", "infer_column_type"]
@@ -41,6 +44,10 @@ __all__ = ["BINARY", "JSON", "STRING", "ColumnType", "infer_column_type"]
 DEFAULT_DECIMAL = pa.decimal128(38, 9)
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 NAIVE_MICROSECONDS = pa.timestamp("us")
+
+
+class _NoFit(ValueError):
+    """Why a value does not fit, in the words of the final message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,74 +65,59 @@ class ColumnType:
     open_zone: bool = False
 
     def resolved(self, values: Sequence[Any]) -> ColumnType:
-        """This type with the question of naive or aware settled by `values`, if they settle it."""
+        """The type with the question of naive or aware settled by `values`, if they settle it."""
         if not self.open_zone:
             return self
-        first = next((value for value in values if value is not None), None)
+        first = next((value for value in values if isinstance(value, dt.datetime)), None)
         if first is None:
             return self
-        return replace(self, arrow=UTC_MICROSECONDS if first.tzinfo else NAIVE_MICROSECONDS, open_zone=False)
+        return replace(self, arrow=NAIVE_MICROSECONDS if first.tzinfo is None else UTC_MICROSECONDS, open_zone=False)
 
     def to_array(self, values: Sequence[Any]) -> pa.Array:
         """`values`, as ``model_dump()`` gives them, as an Arrow array of type `arrow`.
 
+        Values of another class are taken where nothing is lost: a member of an Enum as its value, a NumPy scalar, a
+        float without a fraction as an int.
+
         Raises:
             UnsupportedValueError: a value does not fit; the message says which, `index` where.
         """
-        kind = self.arrow
+        settled = self.resolved(values)
         try:
-            if isinstance(kind, pa.UuidType):
-                storage = pa.array(
-                    [None if v is None else (v if isinstance(v, uuid.UUID) else uuid.UUID(str(v))).bytes for v in values],
-                    pa.binary(16),
-                )
-                return pa.ExtensionArray.from_storage(kind, storage)
-            if isinstance(kind, pa.JsonType):
-                storage = pa.array([None if v is None else _json_text(v) for v in values], pa.string())
-                return pa.ExtensionArray.from_storage(kind, storage)
-            if pa.types.is_timestamp(kind):
-                self.resolved(values)._check_zone(values)
-                return pa.array(values, self.resolved(values).arrow)
-            if pa.types.is_time(kind):
-                _check_naive_times(values)
-            elif pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-                values = [v.value if isinstance(v, Enum) else v for v in values] if _has_enum(values) else values
-            return pa.array(values, kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError):
-            raise self._first_misfit(values) from None
+            array = settled._convert(values)
+        except _MISFITS:
+            raise settled._first_misfit(values) from None
+        if isinstance(array, pa.ChunkedArray):
+            raise UnsupportedValueError("the values of one batch take more than 2 GB; choose a smaller batch_size")
+        return array
 
     def to_values(self, array: pa.Array) -> list[Any]:
-        """The Python values of an Arrow array of this type; the inverse of `to_array`."""
-        if isinstance(array.type, pa.JsonType):
-            return [None if text is None else from_json(text) for text in array.storage.to_pylist()]
-        return array.to_pylist()  # type: ignore[no-any-return]
+        """The Python values of an Arrow array; the inverse of `to_array`. See `cells.python_values`."""
+        return python_values(array)
 
-    def _check_zone(self, values: Sequence[Any]) -> None:
-        aware = self.arrow.tz is not None
-        for index, value in enumerate(values):
-            if value is not None and (value.tzinfo is not None) != aware:
-                raise _misfit(
-                    index,
-                    value,
-                    f"the column holds {'aware' if aware else 'naive'} datetimes and this one is "
-                    f"{'naive' if aware else 'aware'}; declare AwareDatetime or NaiveDatetime to reject the others",
-                )
+    def _convert(self, values: Sequence[Any]) -> pa.Array:
+        kind = self.arrow
+        if isinstance(kind, pa.UuidType):
+            storage = pa.array([None if v is None else _uuid_bytes(v) for v in values], kind.storage_type)
+            return pa.ExtensionArray.from_storage(kind, storage)
+        if isinstance(kind, pa.JsonType):
+            storage = pa.array([None if v is None else _json_text(v) for v in values], kind.storage_type)
+            return pa.ExtensionArray.from_storage(kind, storage)
+        return pa.array(_plain_values(kind, values), kind)
 
     def _first_misfit(self, values: Sequence[Any]) -> UnsupportedValueError:
         """Find the value that made the conversion of the whole column fail."""
         for index, value in enumerate(values):
             try:
-                if pa.types.is_timestamp(self.arrow):
-                    self.resolved(values)._check_zone([value])
-                if pa.types.is_time(self.arrow):
-                    _check_naive_times([value])
-                pa.array([value.value if isinstance(value, Enum) else value], _storage(self.arrow))
-            except UnsupportedValueError as error:
-                return _misfit(index, value, error.args[0].partition(": ")[2])
-            except (pa.ArrowException, OverflowError, ValueError, TypeError):
+                self._convert([value])
+            except _NoFit as error:
+                return _misfit(index, value, str(error))
+            except _MISFITS:
                 return _misfit(index, value, f"it does not fit {self.arrow}{_remedy(self.arrow)}")
-        return _misfit(0, None, f"the values do not fit {self.arrow}")
+        return UnsupportedValueError(f"the values do not fit {self.arrow}")
 
+
+_MISFITS = (pa.ArrowException, OverflowError, ValueError, TypeError, AttributeError)
 
 BINARY = ColumnType(pa.binary())
 STRING = ColumnType(pa.string())
@@ -134,8 +126,11 @@ JSON = ColumnType(pa.json_())
 _BY_PYTHON_TYPE: tuple[tuple[type, ColumnType], ...] = (
     # bool before int and datetime before date: they are subclasses.
     (bool, ColumnType(pa.bool_())),
+    (np.bool_, ColumnType(pa.bool_())),
     (int, ColumnType(pa.int64())),
+    (np.integer, ColumnType(pa.int64())),
     (float, ColumnType(pa.float64())),
+    (np.floating, ColumnType(pa.float64())),
     (str, STRING),
     (bytes, BINARY),
     (dt.datetime, ColumnType(UTC_MICROSECONDS, open_zone=True)),
@@ -175,10 +170,104 @@ def column_type_of(kind: type) -> ColumnType:
     return JSON
 
 
+# ---- values that a type takes ---------------------------------------------------------------------------------------
+
+# What pyarrow would take beyond these it bends to fit: 1.5 becomes the int64 1, a datetime the date of its day.
+_CLASSES: tuple[tuple[Any, tuple[type, ...]], ...] = (
+    (pa.types.is_boolean, (bool,)),
+    (pa.types.is_integer, (int,)),
+    (pa.types.is_floating, (float, int)),
+    (pa.types.is_decimal, (Decimal, int)),
+    (pa.types.is_string, (str,)),
+    (pa.types.is_large_string, (str,)),
+    (pa.types.is_binary, (bytes,)),
+    (pa.types.is_large_binary, (bytes,)),
+    (pa.types.is_date, (dt.date,)),
+    (pa.types.is_timestamp, (dt.datetime,)),
+    (pa.types.is_time, (dt.time,)),
+    (pa.types.is_duration, (dt.timedelta,)),
+)
+
+
+def _plain_values(kind: pa.DataType, values: Sequence[Any]) -> Sequence[Any]:
+    """`values` as instances of the classes that `kind` takes, the very same list where they are.
+
+    Raises:
+        _NoFit, TypeError, ValueError: one is not, and cannot become one without loss.
+    """
+    classes = next((classes for matches, classes in _CLASSES if matches(kind)), None)
+    if classes is None:  # nested types and the like: Arrow knows best
+        return values
+    if not set(map(type, values)) <= {*classes, type(None)}:
+        values = [None if value is None else _plain_value(value, kind, classes) for value in values]
+    if pa.types.is_timestamp(kind):
+        _check_zone(values, aware=kind.tz is not None)
+    elif pa.types.is_time(kind):
+        _check_naive_times(values)
+    return values
+
+
+def _plain_value(value: Any, kind: pa.DataType, classes: tuple[type, ...]) -> Any:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in classes:
+        return value
+    if pa.types.is_integer(kind) and isinstance(value, float | Decimal) and value == int(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, classes):
+        raise TypeError
+    if isinstance(value, dt.datetime):
+        return _plain_datetime(value, kind)
+    if isinstance(value, dt.timedelta):
+        return _without_nanoseconds(value, dt.timedelta(value.days, value.seconds, value.microseconds))
+    return value
+
+
+def _plain_datetime(value: dt.datetime, kind: pa.DataType) -> Any:
+    """The datetime that equals an instance of a subclass, such as pandas' with its nanoseconds."""
+    if pa.types.is_date(kind):
+        raise _NoFit("it is a datetime and the column holds dates; declare datetime, or take its .date()")
+    return _without_nanoseconds(value, dt.datetime.combine(value.date(), value.timetz()).replace(fold=value.fold))
+
+
+def _without_nanoseconds(value: Any, plain: Any) -> Any:
+    if plain != value:
+        raise _NoFit("it has digits below the microsecond, which Python's own types cannot hold; round it")
+    return plain
+
+
+def _check_zone(values: Iterable[Any], aware: bool) -> None:
+    for value in values:
+        if value is not None and (value.tzinfo is not None) != aware:
+            raise _NoFit(
+                f"the column holds {'aware' if aware else 'naive'} datetimes and this one is "
+                f"{'naive' if aware else 'aware'}; declare AwareDatetime or NaiveDatetime to reject the others"
+            )
+
+
+def _check_naive_times(values: Iterable[Any]) -> None:
+    for value in values:
+        if value is not None and value.tzinfo is not None:
+            raise _NoFit("a time of day with an offset has no column type here")
+
+
+def _uuid_bytes(value: Any) -> bytes:
+    return (value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))).bytes
+
+
+def _json_text(value: Any) -> str:
+    return to_json(value, inf_nan_mode="constants").decode()
+
+
+# ---- messages -------------------------------------------------------------------------------------------------------
+
+
 def _misfit(index: int, value: Any, why: str) -> UnsupportedValueError:
     text = repr(value)
     error = UnsupportedValueError(f"the value {text[:80]}{'...' if len(text) > 80 else ''}: {why}")
-    error.index = index  # type: ignore[attr-defined]
+    error.index = index
     return error
 
 
@@ -188,21 +277,3 @@ def _remedy(kind: pa.DataType) -> str:
     if pa.types.is_integer(kind):
         return "; bound the field with Field(ge=-2**63, lt=2**63), or declare it Decimal"
     return ""
-
-
-def _storage(kind: pa.DataType) -> pa.DataType:
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-
-
-def _check_naive_times(values: Iterable[Any]) -> None:
-    for index, value in enumerate(values):
-        if value is not None and value.tzinfo is not None:
-            raise _misfit(index, value, "a time of day with an offset has no column type here")
-
-
-def _has_enum(values: Sequence[Any]) -> bool:
-    return any(isinstance(value, Enum) for value in values)
-
-
-def _json_text(value: Any) -> str:
-    return to_json(value, inf_nan_mode="constants").decode()
