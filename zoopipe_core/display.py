@@ -34,6 +34,7 @@ class Display(ABC):
 
     def close(self) -> None:
         """Leave the screen tidy."""
+        return
 
     def __enter__(self) -> Self:
         return self

@@ -157,7 +157,7 @@ def _run_row_hook(hook: BaseHook, entries: list[Entry], store: dict[str, Any], d
             seen.add(identity)
         else:
             added += 1
-            entry = {**entry, "id": -1, "position": 0}  # type: ignore[assignment]
+            entry = {**entry, "id": -1, "position": 0}
         if entry.get("status") == EntryStatus.FAILED:
             outcome.failed.append(entry)
         elif not isinstance(entry.get(data), dict):
@@ -242,8 +242,8 @@ def _source_dicts(batch: SourceBatch) -> tuple[list[Any], dict[int, Mapping[str,
     for name, array in zip(names, batch.batch.columns, strict=True):
         values, wrong = cell_values(name, array, batch.kind)
         columns.append(values)
-        for index, error in wrong.items():
-            bad.setdefault(index, error)
+        for index, why in wrong.items():
+            bad.setdefault(index, why)
     if not columns:
         return [{} for _ in range(batch.num_rows)], bad
     return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)], bad

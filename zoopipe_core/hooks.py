@@ -50,7 +50,7 @@ class Entry(TypedDict, total=False):
     metadata: dict[str, Any]
 
 
-class _Hook(ABC):
+class _Hook:
     """What both kinds of hook have in common."""
 
     priority: int = 50
@@ -82,7 +82,7 @@ class _Hook(ABC):
         return
 
 
-class BaseHook(_Hook):
+class BaseHook(_Hook, ABC):
     """A hook on rows.
 
     Entries may be changed, dropped (they count as filtered), added, or marked FAILED (they become rejects).
@@ -105,7 +105,7 @@ class BaseHook(_Hook):
         """
 
 
-class ColumnHook(_Hook):
+class ColumnHook(_Hook, ABC):
     """A hook on record batches: pyarrow.compute, NumPy, or a Numba function of your own.
 
     As a pre-validation hook it gets the source's columns (binary text for CSV); as a post-validation hook it gets

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter
 from zoopipe_core.display import AUTO, Display, ReportCallback, open_display
@@ -24,6 +24,9 @@ from zoopipe_core.executors import BatchExecutor, SingleThreadExecutor
 from zoopipe_core.hooks import BaseHook, ColumnHook
 from zoopipe_core.registry import resolve_input, resolve_output
 from zoopipe_core.report import PipeReport
+
+if TYPE_CHECKING:
+    from zoopipe_core.progress import LoadProgress
 
 __all__ = ["Pipe"]
 
@@ -217,7 +220,7 @@ class Pipe:
     @property
     def report(self) -> PipeReport:
         """The latest snapshot; PENDING before the first start."""
-        progress = self._state.progress
+        progress: LoadProgress | None = self._state.progress
         if progress is None:
             target = self.output_adapter.label if self.output_adapter is not None else "no output"
             return PipeReport(source=self.input_adapter.label, target=target)
@@ -255,7 +258,7 @@ class _State:
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
-    progress: Any = None
+    progress: LoadProgress | None = None
 
 
 def _output(target: Any) -> OutputAdapter | None:

@@ -106,7 +106,8 @@ def _by_suffix(path: str, side: int) -> tuple[str, dict[str, Any]]:
             f"  known schemes: {' '.join(name + '://' for name in _SCHEMES)}\n"
             "  Name the adapter yourself where a file has another name: CSVInputAdapter(path)."
         )
-    return entry[side], dict(entry[2])
+    reader, writer, options = entry
+    return (writer if side else reader), dict(options)
 
 
 def _suffix(path: str) -> str:

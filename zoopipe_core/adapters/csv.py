@@ -124,7 +124,7 @@ class CSVInputAdapter(InputAdapter):
 
 @dataclass(frozen=True)
 class CSVOutputAdapter(OutputAdapter):
-    """Rows into one CSV file, which appears complete or not at all.
+    r"""Rows into one CSV file, which appears complete or not at all.
 
     Args:
         path: a path or fsspec URL; ``.gz .bz2 .zst`` compress. Parent folders are made.
@@ -134,7 +134,7 @@ class CSVOutputAdapter(OutputAdapter):
         null_text: what stands for None; a text that equals it is quoted.
         escape_formulas: put ``'`` before texts that a spreadsheet would run (``= + - @``, tab, carriage return).
             This changes data: only for files that people open in a spreadsheet.
-        lineterminator: ``"\\n"`` or ``"\\r\\n"``.
+        lineterminator: ``"\n"`` or ``"\r\n"``.
         compression: ``"infer"``, ``"gzip"``, ``"bz2"``, ``"zstd"`` or None.
 
     Raises:

@@ -88,7 +88,7 @@ class Dialect:
 
 
 class _Lines(Sequence[str]):
-    """The lines of a text, cut at ``\\n``, ``\\r\\n`` and ``\\r`` only."""
+    r"""The lines of a text, cut at ``\n``, ``\r\n`` and ``\r`` only."""
 
     def __init__(self, text: str) -> None:
         self._lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", text)
@@ -274,7 +274,7 @@ class CommentFilter:
             rest = b""
         elif len(rest) > self._limit:
             raise RecordTooLongError(
-                f"a record is longer than {self._limit:,} bytes; an unclosed quote? Raise max_record_bytes if it is right"
+                f"a record is longer than {self._limit:,} bytes: an unclosed quote, or max_record_bytes is too low"
             )
         self._buffer = rest
         return b"".join(kept)

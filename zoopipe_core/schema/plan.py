@@ -48,7 +48,12 @@ class _Unsure:
 
 UNSURE = _Unsure()
 
-_SCALARS = frozenset(["bool", "bytes", "date", "datetime", "decimal", "enum", "float", "int", "literal", "none", "str", "time", "timedelta", "uuid"])
+_SCALARS = frozenset(
+    {
+        "bool", "bytes", "date", "datetime", "decimal", "enum", "float", "int",
+        "literal", "none", "str", "time", "timedelta", "uuid",
+    }
+)  # fmt: skip
 """Core types whose values ``model_dump()`` returns as they are."""
 
 
@@ -100,7 +105,8 @@ class ModelPlan:
         forbids_extra: ``extra="forbid"``.
         custom_json: whether ``model_dump_json()`` may differ from the JSON of ``model_dump()``.
         types: the columns of ``model_dump()`` as far as they are known.
-        validator, serializer: pydantic's own, for whole rows.
+        validate_many: whole rows, a list in one call; `UNSURE` for those that are not accepted.
+        validate_python, validate_json: ``model_validate`` and ``model_validate_json``.
         dump, dump_json: ``model_dump`` and ``model_dump_json`` of an instance.
         json_options: how the model writes floats, bytes and durations as JSON: keywords of ``to_json``.
     """
@@ -113,7 +119,6 @@ class ModelPlan:
     hides_input: bool
     custom_json: bool
     types: Mapping[str, ColumnType]
-    validator: SchemaValidator
     validate_many: Callable[[list[Any]], list[Any]]
     validate_json: Callable[[bytes], Any]
     validate_python: Callable[[Any], Any]
@@ -142,9 +147,13 @@ def check_model(model: Any) -> None:
     Raises:
         SchemaModelError: `model` is neither a BaseModel, a dataclass nor a TypedDict class.
     """
-    if isinstance(model, type) and model is not BaseModel and not issubclass(model, RootModel):
-        if issubclass(model, BaseModel) or dataclasses.is_dataclass(model) or is_typeddict(model):
-            return
+    if (
+        isinstance(model, type)
+        and model is not BaseModel
+        and not issubclass(model, RootModel)
+        and (issubclass(model, BaseModel) or dataclasses.is_dataclass(model) or is_typeddict(model))
+    ):
+        return
     shown = f"an instance of {type(model).__name__}" if not isinstance(model, type) else model.__name__
     raise SchemaModelError(
         f"schema_model has to be a class derived from pydantic.BaseModel, a dataclass or a TypedDict, not {shown}"
@@ -166,6 +175,7 @@ def plan_of(model: type) -> ModelPlan:
     Raises:
         SchemaModelError: `model` is no model, or pydantic cannot build its schema.
     """
+    check_model(model)
     plan = _plans.get(model)
     if plan is None:
         plan = _plans[model] = _build(model)
@@ -173,7 +183,6 @@ def plan_of(model: type) -> ModelPlan:
 
 
 def _build(model: type) -> ModelPlan:
-    check_model(model)
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(model)
         outer: CoreSchema = adapter.core_schema
@@ -215,7 +224,6 @@ def _build(model: type) -> ModelPlan:
         hides_input=bool(config.get("hide_input_in_errors")),
         custom_json=custom_json,
         types=types if not _replaces_dump(model, outer, core, holder) else {},
-        validator=validator,
         validate_many=_many_validator(top, defined, config).validate_python,
         validate_json=getattr(model, "model_validate_json", validator.validate_json),
         validate_python=getattr(model, "model_validate", validator.validate_python),
@@ -235,12 +243,12 @@ def _build(model: type) -> ModelPlan:
 
 def _many_validator(schema: CoreSchema, definitions: list[CoreSchema], config: CoreSchema) -> SchemaValidator:
     """Validates a list of inputs in one call; what is not accepted comes back as `UNSURE`."""
-    item = core_schema.with_default_schema(schema, default=UNSURE, on_error="default")  # type: ignore[arg-type]
+    item = core_schema.with_default_schema(schema, default=UNSURE, on_error="default")
     return SchemaValidator(_with_definitions(core_schema.list_schema(item), definitions), config)  # type: ignore[arg-type]
 
 
 def _with_definitions(schema: Any, definitions: list[CoreSchema]) -> Any:
-    return core_schema.definitions_schema(schema, definitions) if definitions else schema  # type: ignore[arg-type]
+    return core_schema.definitions_schema(schema, definitions) if definitions else schema
 
 
 def _json_dumper(model: type, serializer: SchemaSerializer) -> Callable[[Any], bytes]:
@@ -292,7 +300,10 @@ def _row_reason(
             _overrides(model, "model_dump", "model_dump_json", "model_validate", "model_validate_json", "__new__"),
             "the model overrides a method of BaseModel",
         ),
-        (core["type"] == "typed-dict" and any(_absent_allowed(f) for _, f in _raw_fields(holder)), "it has optional keys"),
+        (
+            core["type"] == "typed-dict" and any(_absent_allowed(f) for _, f in _raw_fields(holder)),
+            "the TypedDict has optional keys",
+        ),
     )  # fmt: skip
     return next((reason for found, reason in checks if found), "")
 

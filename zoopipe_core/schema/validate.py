@@ -30,6 +30,9 @@ __all__ = ["Validated", "Validator", "reject_rows"]
 
 MAX_RAW_CHARS = 64 * 1024
 
+Errors = dict[int, Sequence[Mapping[str, Any]]]
+"""Index of the row in its batch -> pydantic's error list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validated:
@@ -66,7 +69,7 @@ class Validator:
         Raises:
             ValidatorError: a validator of the model raised something that pydantic does not take as a rejection.
         """
-        errors: BadCells = {}
+        errors: Errors = {}
         if self._plan is None:
             good = self._pass_through(batch, errors)
         elif batch.kind is SourceKind.JSON:
@@ -79,7 +82,7 @@ class Validator:
 
     # ---- columns ----------------------------------------------------------------------------------------------
 
-    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: dict[int, Any]) -> ModelBatch:
+    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
         cells, bad = _decode(batch, plan.source_columns)
         sources = {f.name: next((name for name in f.inputs if name in cells), None) for f in plan.fields}
         extra = plan.forbids_extra and any(name not in sources.values() for name in batch.batch.schema.names)
@@ -110,14 +113,15 @@ class Validator:
         for f in plan.fields:
             if f.output is None:
                 continue
-            values = columns[f.name]
+            dumped = columns[f.name]
             if verdict.accepted or not f.plain:
-                values = self._dumped(plan, f, values, unsure)
+                changed = self._dumped(plan, f, dumped, unsure)
                 for index, row in verdict.accepted.items():
-                    values[index] = row[f.output]
+                    changed[index] = row[f.output]
+                dumped = changed
             if kept is not None:
-                values = [values[index] for index in kept]
-            typed[f.output] = Column(f.column_type, values)
+                dumped = [dumped[index] for index in kept]
+            typed[f.output] = Column(f.column_type, dumped)
         rows = batch.rows if kept is None else batch.rows[kept]
         return ModelBatch(typed, rows, batch.source)
 
@@ -145,7 +149,7 @@ class Validator:
     # ---- rows -------------------------------------------------------------------------------------------------
 
     def _whole_rows(
-        self, plan: ModelPlan, batch: SourceBatch, rows: Sequence[Any], errors: dict[int, Any], bad: BadCells
+        self, plan: ModelPlan, batch: SourceBatch, rows: Sequence[Any], errors: Errors, bad: BadCells
     ) -> ModelBatch:
         indices = [index for index in range(len(rows)) if index not in bad]
         verdict = self._judge(plan, batch, [rows[i] for i in indices] if bad else rows, indices)
@@ -165,7 +169,7 @@ class Validator:
                 self._judge_one(plan, batch, index, plan.validate_python, row, verdict)
             else:
                 self._accept(plan, batch, index, instance, verdict)
-        if verdict.errors and plan.source_columns is not None:
+        if verdict.errors and batch.batch.num_columns and batch.kind is not SourceKind.JSON:
             _show_whole_rows(
                 batch, verdict, {i: row for i, row in zip(indices, rows, strict=True) if i in verdict.errors}
             )
@@ -189,7 +193,7 @@ class Validator:
         except ValidationError as error:
             verdict.errors[index] = error.errors(
                 include_url=False, include_context=False, include_input=not plan.hides_input
-            )  # type: ignore[assignment]
+            )
         except Exception as error:
             raise _validator_error(plan, batch, index, error) from error
         else:
@@ -209,7 +213,7 @@ class Validator:
         records = [verdict.accepted[i] for i in indices]
         return ModelBatch.from_rows(records, plan.types, batch.rows[indices], batch.source, lines)
 
-    def _whole_json(self, plan: ModelPlan, batch: SourceBatch, errors: dict[int, Any]) -> ModelBatch:
+    def _whole_json(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
         verdict = _Rows()
         for index, line in enumerate(batch.batch.column(JSON_COLUMN).to_pylist()):
             self._judge_one(plan, batch, index, plan.validate_json, line, verdict)
@@ -218,7 +222,7 @@ class Validator:
 
     # ---- no model ---------------------------------------------------------------------------------------------
 
-    def _pass_through(self, batch: SourceBatch, errors: dict[int, Any]) -> ModelBatch:
+    def _pass_through(self, batch: SourceBatch, errors: Errors) -> ModelBatch:
         if batch.kind is SourceKind.TYPED:
             return ModelBatch.from_arrow(batch.batch, batch.rows, batch.source)
         if batch.kind is SourceKind.TEXT:
