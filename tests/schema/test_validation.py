@@ -7,7 +7,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from tests.schema.oracle import assert_same_verdicts, json_batch, text_batch, typed_batch, verdicts_of_zoopipe
 from zoopipe_core.batches.source import object_batch
@@ -105,6 +105,19 @@ TEXTS = [
 ]  # fmt: skip
 
 
+CELLS = st.one_of(
+    st.sampled_from(TEXTS),
+    st.text(max_size=8),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.decimals(allow_nan=False).map(str),
+    st.datetimes().map(str),
+    st.dates().map(str),
+    st.times().map(str),
+    st.none(),
+)
+
+
 def model_of(field_type: Any, **config: Any) -> type[BaseModel]:
     from pydantic import create_model
 
@@ -124,9 +137,7 @@ def test_every_odd_text_gets_pydantics_verdict(field_type: Any, config: dict[str
 
 @pytest.mark.parametrize("field_type", FIELD_TYPES, ids=str)
 @settings(max_examples=25, deadline=None)
-@given(cells=st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=8), st.integers().map(str), st.floats().map(str),
-                                st.decimals(allow_nan=False).map(str), st.datetimes().map(str), st.dates().map(str),
-                                st.times().map(str), st.none()), min_size=1, max_size=30))  # fmt: skip
+@given(cells=st.lists(CELLS, min_size=1, max_size=30))
 def test_every_generated_text_gets_pydantics_verdict(field_type: Any, cells: list[str | None]) -> None:
     assert_same_verdicts(model_of(field_type), text_batch({"cell": cells}), [{"cell": c} for c in cells])
 
@@ -401,7 +412,7 @@ def test_a_validator_that_breaks_ends_the_load_and_names_the_row() -> None:
     class Broken(BaseModel):
         a: Annotated[int, AfterValidator(broken)]
 
-    with pytest.raises(ValidatorError, match="KeyError on row 3 of cells.csv") as caught:
+    with pytest.raises(ValidatorError, match=r"KeyError on row 3 of cells\.csv") as caught:
         Validator(plan_of(Broken)).validate(text_batch({"a": ["1", "2", "3"]}))
     assert isinstance(caught.value.__cause__, KeyError)
 
@@ -450,3 +461,38 @@ def test_without_a_model_rows_pass_as_they_are() -> None:
 def test_what_is_no_model_is_refused(nothing: Any) -> None:
     with pytest.raises(SchemaModelError, match="schema_model has to be"):
         plan_of(nothing)
+
+
+class JsonSettings(BaseModel):
+    model_config = ConfigDict(ser_json_timedelta="float", ser_json_bytes="base64", ser_json_inf_nan="strings")
+    a: dt.timedelta
+    b: bytes
+    c: float
+
+
+class Plainly(BaseModel):
+    a: dt.timedelta
+    b: bytes
+    c: float
+    d: Decimal
+    e: dt.datetime
+    f: UUID
+    g: Colour
+    h: Inner
+    i: set[int]
+    j: dict[str, float]
+
+
+@pytest.mark.parametrize("model", [JsonSettings, Plainly, Serializing, Computed, Aliased, Nested])
+def test_json_for_a_writer_is_that_of_model_dump_json(model: type[BaseModel]) -> None:
+    row = {
+        "a": "3", "b": "x", "c": "inf", "d": "1.50", "e": "2020-01-01T00:00:00+02:00", "f": "1" * 32, "g": "red",
+        "h": {"x": 1}, "i": [2, 1], "j": {"k": float("nan")}, "ID": 1, "Name": "n",
+    }  # fmt: skip
+    if model in (Serializing, Computed, Nested):
+        row["a"] = {"x": 1} if model is Nested else 3
+        row["b"] = 1
+    good = Validator(plan_of(model), wants_json=True).validate(object_batch("rows", 1, [row, row])).good
+    lines = good.json_lines or [to_json(dump, inf_nan_mode="null") for dump in good.dicts()]
+    expected = json.loads(model.model_validate(row).model_dump_json())
+    assert [json.loads(line) for line in lines] == [expected, expected]

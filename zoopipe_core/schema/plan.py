@@ -108,7 +108,6 @@ class ModelPlan:
         validate_many: whole rows, a list in one call; `UNSURE` for those that are not accepted.
         validate_python, validate_json: ``model_validate`` and ``model_validate_json``.
         dump, dump_json: ``model_dump`` and ``model_dump_json`` of an instance.
-        json_options: how the model writes floats, bytes and durations as JSON: keywords of ``to_json``.
     """
 
     name: str
@@ -124,7 +123,6 @@ class ModelPlan:
     validate_python: Callable[[Any], Any]
     dump: Callable[[Any], dict[str, Any]]
     dump_json: Callable[[Any], bytes]
-    json_options: Mapping[str, Any]
     column_validators: Mapping[str, SchemaValidator]
     column_serializers: Mapping[str, SchemaSerializer]
 
@@ -229,7 +227,6 @@ def _build(model: type) -> ModelPlan:
         validate_python=getattr(model, "model_validate", validator.validate_python),
         dump=model.model_dump if issubclass(model, BaseModel) else serializer.to_python,
         dump_json=_json_dumper(model, serializer),
-        json_options=_json_options(config),
         column_validators={
             f.name: _many_validator(f.schema, defined, config) for f in fields if f.route is not Route.ROW
         },
@@ -255,14 +252,6 @@ def _json_dumper(model: type, serializer: SchemaSerializer) -> Callable[[Any], b
     if issubclass(model, BaseModel) and model.model_dump_json is not BaseModel.model_dump_json:
         return lambda instance: instance.model_dump_json().encode()
     return serializer.to_json
-
-
-def _json_options(config: CoreSchema) -> dict[str, Any]:
-    return {
-        "timedelta_mode": config.get("ser_json_timedelta", "iso8601"),
-        "bytes_mode": config.get("ser_json_bytes", "utf8"),
-        "inf_nan_mode": config.get("ser_json_inf_nan", "null"),
-    }
 
 
 # ---- reading the core schema --------------------------------------------------------------------------------------
@@ -425,9 +414,8 @@ def _depends_on_row(schema: CoreSchema) -> bool:
 
 
 def _has_custom_json(schema: CoreSchema) -> bool:
-    """Serializers, or JSON settings of nested models, which only pydantic's own serializer knows of."""
-    depth_first = [part for part in _walk(schema) if "serialization" in part]
-    if depth_first:
-        return True
-    configs = [part["config"] for part in _walk(schema) if part.get("config")]
-    return any(key.startswith("ser_json") for config in configs[1:] for key in config)
+    """Whether JSON may differ from that of the dumped values: serializers, or settings of the ``ser_json`` kind."""
+    return any(
+        "serialization" in part or any(key.startswith("ser_json") for key in part.get("config") or ())
+        for part in _walk(schema)
+    )
