@@ -19,7 +19,7 @@ and turns values into arrays and back:
     anything else        arrow.json (text)              lists, dictionaries, nested models, unions
 
 Nothing is rounded, truncated or turned into NULL on the way: what does not fit raises `UnsupportedValueError`. How
-the cells of a source are read as Python values is `zoopipe_core.batches.cells`.
+the cells of a source are read as Python values is `zoopipe_core.batches.values`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic_core import to_json
 
-from zoopipe_core.batches.cells import python_values
+from zoopipe_core.batches.values import python_values
 from zoopipe_core.errors import UnsupportedValueError
 
 __all__ = ["BINARY", "JSON", "STRING", "ColumnType", "infer_column_type"]
@@ -92,7 +92,7 @@ class ColumnType:
         return array
 
     def to_values(self, array: pa.Array) -> list[Any]:
-        """The Python values of an Arrow array; the inverse of `to_array`. See `cells.python_values`."""
+        """The Python values of an Arrow array; the inverse of `to_array`. See `values.python_values`."""
         return python_values(array)
 
     def _convert(self, values: Sequence[Any]) -> pa.Array:

@@ -1,14 +1,7 @@
-"""Cells of Arrow arrays as Python values: exact, and fast where columns are long.
+"""Arrow arrays as Python values: exact, and fast where columns are long.
 
-A cell that Python's own type cannot hold spoils neither its column nor itself: it is given as what Python can hold,
-its text or its bytes, so that the validation of that one row decides what it is worth.
-
-    timestamp, time in [ns] with digits below the microsecond    text, "2024-01-01 00:00:00.000000001"
-    timestamp, date outside of the years 1 to 9999               text
-    timestamp in a zone that this machine does not know          the same instant in UTC
-    string that is not UTF-8                                     bytes
-    arrow.json that is not JSON                                  its text
-    map with a key twice                                         list of pairs; all others are dictionaries
+A value that Python's own type cannot hold is an error, not an approximation: digits below the microsecond, a
+timestamp outside of the years 1 to 9999, a string that is not UTF-8, an arrow.json that is not JSON.
 """
 
 from __future__ import annotations
@@ -32,12 +25,15 @@ _FARTHEST = dt.timedelta(hours=23, minutes=59)
 def python_values(array: pa.Array) -> list[Any]:
     """The cells of `array`, one Python value each, None for null.
 
+    A map is a dictionary, or a list of pairs where it has a key twice. A timestamp in a zone that this machine does
+    not know is the same instant in UTC.
+
     >>> import pyarrow as pa
     >>> python_values(pa.array([1_000, None], pa.timestamp("ns")))
     [datetime.datetime(1970, 1, 1, 0, 0, 0, 1), None]
 
     Raises:
-        UnsupportedValueError: a nested cell holds what Python's own types cannot; `index` says where.
+        UnsupportedValueError: a cell holds what Python's own type cannot; `index` says where.
     """
     convert = _converter(array.type)
     try:
@@ -144,40 +140,25 @@ def _cell(one: pa.Array, convert: Callable[[pa.Array], list[Any]], index: int) -
         return convert(one)[0]
     except _UNREADABLE as error:
         try:
-            return _substitute(one)
-        except (pa.ArrowException, *_UNREADABLE):
-            misfit = UnsupportedValueError(f"the cell of type {one.type} is no Python value: {error}")
+            return _another_form(one)
+        except _UNREADABLE:
+            shown = " ".join(one.to_string().split())[:100]
+            misfit = UnsupportedValueError(f"{one.type} {shown} has no equal in Python: {error}")
             misfit.index = index
             raise misfit from error
 
 
-def _substitute(one: pa.Array) -> Any:
-    kind = one.type
-    if isinstance(kind, pa.JsonType):
-        return _cell_text(one.storage)
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
+def _another_form(one: pa.Array) -> Any:
+    """The very same value, in a form that Python can hold."""
+    if pa.types.is_timestamp(one.type) and one.type.tz is not None:
         return _far_datetime(one)
-    if pa.types.is_map(kind):
-        return one.to_pylist()[0]
-    if pa.types.is_dictionary(kind):
-        return python_values(one.dictionary_decode())[0]
-    return _cell_text(one)
+    if pa.types.is_map(one.type):
+        return one.cast(_microseconds(one.type)).to_pylist()[0]
+    raise ValueError(f"a {one.type} has no other form")
 
 
-def _cell_text(one: pa.Array) -> Any:
-    """The text of a cell as Arrow writes it, or the bytes of what is no text."""
-    try:
-        return one.cast(pa.string()).to_pylist()[0]
-    except ValueError:
-        return one.cast(pa.binary()).to_pylist()[0]
-
-
-def _far_datetime(one: pa.Array) -> Any:
-    """An instant that UTC puts outside of the calendar, but another offset does not; else its text."""
-    universal = one.cast(pa.timestamp(one.type.unit, "UTC"))
-    try:
-        since_epoch = dt.timedelta(microseconds=universal.cast(pa.timestamp("us", "UTC")).cast(pa.int64())[0].as_py())
-        offset = _FARTHEST if since_epoch.days < 0 else -_FARTHEST
-        return (_EPOCH + (since_epoch + offset)).replace(tzinfo=dt.timezone(offset))
-    except (ValueError, OverflowError):
-        return _cell_text(universal)
+def _far_datetime(one: pa.Array) -> dt.datetime:
+    """An instant that UTC puts outside of the calendar, but another offset does not."""
+    since_epoch = dt.timedelta(microseconds=one.cast(pa.timestamp("us", "UTC")).cast(pa.int64())[0].as_py())
+    offset = _FARTHEST if since_epoch.days < 0 else -_FARTHEST
+    return (_EPOCH + (since_epoch + offset)).replace(tzinfo=dt.timezone(offset))
