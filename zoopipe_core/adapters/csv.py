@@ -21,18 +21,12 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
+from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.encodings import check_encoding
-from zoopipe_core.adapters.files import (
-    AtomicFile,
-    DecompressionLimits,
-    PathLike,
-    Paths,
-    describe_paths,
-    normalize_paths,
-    strip_credentials,
-)
+from zoopipe_core.adapters.files import DecompressionLimits
+from zoopipe_core.adapters.paths import PathLike, Paths, describe_paths, normalize_paths, strip_credentials
 from zoopipe_core.batches.model import MISSING, ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SpecError, TargetError

@@ -20,7 +20,8 @@ from zoopipe_core.adapters.csv_dialect import (
     unique_names,
 )
 from zoopipe_core.adapters.encodings import Readable, Utf8Stream
-from zoopipe_core.adapters.files import ByteSource, expand_paths, file_size, strip_credentials
+from zoopipe_core.adapters.files import ByteSource
+from zoopipe_core.adapters.paths import expand_paths, file_size, strip_credentials
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
 from zoopipe_core.errors import CorruptSourceError, RecordTooLongError
