@@ -20,7 +20,7 @@ from pydantic_core import from_json, to_json
 
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.rejects import Reject, RejectBatch
-from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind
+from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind, index_array
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
 from zoopipe_core.errors import ValidatorError
 from zoopipe_core.schema.cells import BadCells, cell_values, readable_cells
@@ -305,7 +305,7 @@ def _show_whole_rows(batch: SourceBatch, verdict: _Rows, given: Mapping[int, Any
 
 def _source_rows(batch: SourceBatch, indices: Sequence[int]) -> list[dict[str, Any]]:
     """Whole rows as they were read."""
-    taken = batch.batch.take(np.asarray(indices, dtype=np.int64))
+    taken = batch.batch.take(index_array(np.asarray(indices, dtype=np.int64)))
     cells = {
         name: readable_cells(column, batch.kind) for name, column in zip(taken.schema.names, taken.columns, strict=True)
     }
