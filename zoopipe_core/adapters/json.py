@@ -21,20 +21,10 @@ import pyarrow as pa
 from pydantic_core import from_json, to_json
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
 from zoopipe_core.adapters.encodings import Utf8Stream, check_encoding
 from zoopipe_core.adapters.files import ByteSource, DecompressionLimits
 from zoopipe_core.adapters.json_records import array_records, line_records
-from zoopipe_core.adapters.paths import (
-    PathLike,
-    Paths,
-    describe_paths,
-    expand_paths,
-    file_size,
-    normalize_paths,
-    strip_credentials,
-)
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
