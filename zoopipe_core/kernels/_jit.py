@@ -1,0 +1,108 @@
+"""The decorators, and the table of all kernels: how they are written, not how they are compiled.
+
+A kernel is a plain Python function over arrays with a declared signature. Importing this module, or one with kernels
+in it, loads no Numba: `native` compiles kernels (with Numba, elsewhere or here) and loads what was compiled. Called
+as it stands, a kernel runs as Python, which is what ``NUMBA_DISABLE_JIT=1`` stands for and what tests compare with.
+
+Rules for kernels, so that both ways give the same: read sizes by ``len``; make integers of bytes (``int(data[i])``)
+before doing arithmetic; allocate nothing; raise nothing; write only to output arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+__all__ = [
+    "BYTES",
+    "DEVICES",
+    "FLOAT64",
+    "FLOAT64_SCALAR",
+    "INT32",
+    "INT64",
+    "INT64_SCALAR",
+    "KERNELS",
+    "OFFSETS",
+    "SURE",
+    "UINT8",
+    "UINT64_TABLE",
+    "UNSURE",
+    "device",
+    "kernel",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SURE = 0
+"""State of a cell that is accepted."""
+UNSURE = 1
+"""State of a cell that pydantic decides; whatever its place in the output holds means nothing."""
+
+# Parameter types: (dtype, may be written to). One-dimensional, contiguous arrays unless the name says scalar.
+BYTES = ("uint8", False)
+"""uint8 (m,), read only: the bytes of a column, or a table."""
+OFFSETS = ("int32", False)
+"""int32 (n,), read only: where cells start or end in `BYTES`."""
+UINT8 = ("uint8", True)
+INT32 = ("int32", True)
+INT64 = ("int64", True)
+UINT64_TABLE = ("uint64", False)
+FLOAT64 = ("float64", True)
+INT64_SCALAR = ("int64", None)
+FLOAT64_SCALAR = ("float64", None)
+
+Parameter = tuple[str, bool | None]
+
+
+@dataclass(slots=True)
+class Kernel:
+    """A function over columns, with its signature.
+
+    Attributes:
+        function: the Python function.
+        signature: one `Parameter` for each argument.
+        native: the compiled function, once `native` has loaded it.
+    """
+
+    function: Callable[..., None]
+    signature: tuple[Parameter, ...]
+    name: str = field(init=False)
+    native: Callable[..., None] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.name = f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run it: compiled if it was loaded, else as Python, on the same arrays."""
+        (self.native or self.function)(*arguments)
+
+
+KERNELS: dict[str, Kernel] = {}
+"""Name (``module.function``) -> kernel, of all modules imported so far."""
+
+DEVICES: list[Callable[..., Any]] = []
+"""Functions that kernels call for each cell; compiled into them."""
+
+
+def kernel(*signature: Parameter) -> Callable[[Callable[..., None]], Kernel]:
+    """Declare a kernel.
+
+    >>> @kernel(INT64, INT64)
+    ... def double(values, out):
+    ...     for i in range(len(values)):
+    ...         out[i] = values[i] * 2
+    """
+
+    def declare(function: Callable[..., None]) -> Kernel:
+        declared = Kernel(function, signature)
+        KERNELS[declared.name] = declared
+        return declared
+
+    return declare
+
+
+def device(function: F) -> F:
+    """Declare a function that kernels call: scalars and arrays in, scalars (or a tuple of them) out."""
+    DEVICES.append(function)
+    return function
