@@ -5,6 +5,7 @@ Drawn by rich on standard error, and only where that is a terminal; in a log, a 
 
 from __future__ import annotations
 
+import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,15 +14,21 @@ from typing import Any, Self
 
 from zoopipe_core.report import PipeReport, PipeStatus, format_bytes, format_seconds
 
-__all__ = ["AUTO", "Display", "ReportCallback", "open_display"]
+__all__ = ["Display", "ReportCallback", "open_display", "progress_display"]
+
+logger = logging.getLogger(__name__)
 
 ReportCallback = Callable[[PipeReport], Any]
-"""Called with a fresh snapshot a few times a second, and once at the end."""
+"""Called with a fresh snapshot a few times a second, and once at the end.
+
+What it raises is logged and noted in the report, and does not touch the load: how a load is looked at has no say in
+whether it succeeds. To end a load from a callback, call ``pipe.shutdown()``.
+"""
 
 CALLBACK_SECONDS = 0.25
 
 
-def AUTO(report: PipeReport) -> None:
+def progress_display(report: PipeReport) -> None:
     """The default of ``on_report_update``: a progress display on a terminal, nothing elsewhere."""
 
 
@@ -51,16 +58,28 @@ class _Silent(Display):
 
 
 class _Calling(Display):
-    """Hands reports to a user's function, at a bounded rate and always the last one."""
+    """Hands reports to a user's function, at a bounded rate and the last one always, once."""
 
-    def __init__(self, callback: ReportCallback) -> None:
+    def __init__(self, callback: ReportCallback, note: Callable[[str], None]) -> None:
         self._callback = callback
-        self._shown = -CALLBACK_SECONDS
+        self._note = note
+        self._shown: float | None = None
+        self._ended = False
+        self._failed = False
 
     def update(self, report: PipeReport) -> None:
-        if report.is_finished or report.duration_seconds - self._shown >= CALLBACK_SECONDS:
-            self._shown = report.duration_seconds
+        clock = report.duration_seconds
+        soon = self._shown is not None and clock - self._shown < CALLBACK_SECONDS
+        if self._ended or (soon and not report.is_finished):
+            return
+        self._shown, self._ended = clock, report.is_finished
+        try:
             self._callback(report)
+        except Exception as error:  # see ReportCallback
+            if not self._failed:  # once: it may fail each time
+                self._failed = True
+                logger.warning("on_report_update failed; the load goes on", exc_info=True)
+                self._note(f"on_report_update raised {type(error).__name__}: {error}")
 
 
 class _Terminal(Display):
@@ -70,7 +89,12 @@ class _Terminal(Display):
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        # What hooks print goes above the line if it shows up on this terminal, and else where it always went.
+        shares_terminal = sys.stdout is not None and sys.stdout.isatty()
+        console = Console(stderr=True)
+        self._live = Live(
+            console=console, refresh_per_second=8, transient=True, redirect_stdout=shares_terminal, redirect_stderr=True
+        )
         self._live.start()
 
     def update(self, report: PipeReport) -> None:
@@ -107,10 +131,10 @@ def render_line(report: PipeReport) -> Any:
     return grid
 
 
-def open_display(callback: ReportCallback | None) -> Display:
-    """The display for an ``on_report_update`` argument."""
+def open_display(callback: ReportCallback | None, note: Callable[[str], None]) -> Display:
+    """The display for an ``on_report_update`` argument; `note` takes remarks for the report."""
     if callback is None:
         return _Silent()
-    if callback is AUTO:
-        return _Terminal() if sys.stderr.isatty() else _Silent()
-    return _Calling(callback)
+    if callback is progress_display:
+        return _Terminal() if sys.stderr is not None and sys.stderr.isatty() else _Silent()
+    return _Calling(callback, note)

@@ -7,11 +7,13 @@ function is validation, whose columnar parts run outside the GIL.
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TypeVar
 
 from zoopipe_core.errors import SpecError
@@ -38,8 +40,9 @@ class BatchExecutor(ABC):
         """``work(item)`` for each item, in order.
 
         Items are taken from `items` only as results are taken from the iterator, but for a bounded read-ahead, and
-        always in the thread that iterates. The first exception, of `work` or of `items`, ends the iteration; when
-        the iterator is closed or fails, no thread is left at work.
+        always in the thread that iterates. The exception of the first item in line that fails, or of `items`, ends
+        the iteration: the same one whatever the number of threads. When the iterator is closed or fails, no thread
+        is left at work.
         """
 
 
@@ -75,6 +78,8 @@ class SingleThreadExecutor(BatchExecutor):
 class MultiThreadExecutor(BatchExecutor):
     """Works on several batches at a time and hands the results on in order.
 
+    Outputs, rejects and failures are those of `SingleThreadExecutor`, byte for byte.
+
     Args:
         max_workers: threads; None: one for each core that this process may use.
         batch_size: rows that a batch has at most.
@@ -97,13 +102,18 @@ class MultiThreadExecutor(BatchExecutor):
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         workers = self.max_workers or usable_cores()
+        tasks: SimpleQueue[_Task[T, R] | None] = SimpleQueue()
+        threads: list[threading.Thread] = []
         in_flight: deque[Future[R]] = deque()
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="zoopipe-batch")
         try:
             for item in items:
-                in_flight.append(pool.submit(work, item))
-                # A failure behind the first batch in line is seen before more is read.
-                _raise_first_failure(in_flight)
+                if len(threads) < workers:
+                    thread = threading.Thread(target=_serve, args=(work, tasks), name="zoopipe-batch", daemon=True)
+                    thread.start()
+                    threads.append(thread)
+                future: Future[R] = Future()
+                in_flight.append(future)
+                tasks.put((item, future))
                 if len(in_flight) >= workers + 2:
                     yield in_flight.popleft().result()
             while in_flight:
@@ -111,15 +121,25 @@ class MultiThreadExecutor(BatchExecutor):
         finally:
             for future in in_flight:
                 future.cancel()
-            pool.shutdown(wait=True, cancel_futures=True)
+            for _ in threads:
+                tasks.put(None)
+            for thread in threads:
+                thread.join()
 
 
-def _raise_first_failure(in_flight: Iterable[Future[R]]) -> None:
-    for future in in_flight:
-        if future.done() and not future.cancelled():
-            error = future.exception()
-            if error is not None:
-                raise error
+_Task = tuple[T, Future[R]]
+
+
+def _serve(work: Callable[[T], R], tasks: SimpleQueue[_Task[T, R] | None]) -> None:
+    """Do tasks until there is a None."""
+    while (task := tasks.get()) is not None:
+        item, future = task
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work(item))
+            except BaseException as error:  # noqa: BLE001  raised where the result is taken
+                future.set_exception(error)
+        del task, item, future  # a batch must not live on while its thread waits for the next
 
 
 def usable_cores() -> int:

@@ -11,19 +11,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter
-from zoopipe_core.display import AUTO, Display, ReportCallback, open_display
+from zoopipe_core.display import Display, ReportCallback, open_display, progress_display
 from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor, SingleThreadExecutor
-from zoopipe_core.hooks import BaseHook, ColumnHook
+from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, check_hook
 from zoopipe_core.registry import resolve_input, resolve_output
-from zoopipe_core.report import PipeReport
+from zoopipe_core.report import PipeReport, PipeStatus
 
 if TYPE_CHECKING:
     from zoopipe_core.progress import LoadProgress
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Pipe"]
 
 POLL_SECONDS = 0.1
-# Long waits are cut in slices: Python runs signal handlers between bytecodes of the main thread only.
 ABORT_GRACE_SECONDS = 30.0
 
 
@@ -111,8 +110,11 @@ class Pipe:
             raise SpecError(
                 f"executor has to be a SingleThreadExecutor or a MultiThreadExecutor, not {self.executor!r}"
             )
-        if self.output_adapter is not None and self.output_adapter == self.error_output_adapter:
-            raise SpecError(f"rows and rejects cannot both go to {self.output_adapter.label}")
+        target, rejects = self.output_adapter, self.error_output_adapter
+        if target is not None and rejects is not None and _same_place(target.place, rejects.place):
+            raise SpecError(f"rows and rejects cannot both go to {target.label}; name another place for one of them")
+        if rejects is not None and _same_place(self.input_adapter.label, rejects.place):
+            raise SpecError(f"the rejects would replace their own source, {rejects.label}; name another place for them")
         limit = self.max_errors
         if limit is None:
             return
@@ -125,15 +127,19 @@ class Pipe:
     # ---- running ----------------------------------------------------------------------------------------------
 
     def run(
-        self, wait: bool = True, timeout: float | None = None, on_report_update: ReportCallback | None = AUTO
+        self,
+        wait: bool = True,
+        timeout: float | None = None,
+        on_report_update: ReportCallback | None = progress_display,
     ) -> bool:
         """Run the load. True if all of it is read, written, closed and published.
 
         Args:
-            wait: False to return at once (True means "started" then); see `wait`.
+            wait: False to return at once (True means "started" then); see `start`, and `wait` for the rest.
             timeout: seconds after which the load is aborted and False returned.
-            on_report_update: called with a `PipeReport` a few times a second and at the end. Default: a progress
-                display, where standard error is a terminal. None: nothing is shown.
+            on_report_update: called with a `PipeReport` a few times a second and at the end, in this thread; what it
+                raises is logged and noted in the report. Default: a progress display, where standard error is a
+                terminal. None: nothing is shown.
 
         A failed load does not raise: see ``report``, and ``report.raise_for_status()``. Ctrl-C and SIGTERM abort
         the load, undo it, and then take their usual course.
@@ -141,64 +147,50 @@ class Pipe:
         Raises:
             RuntimeError: the pipe is running already.
         """
+        run = self._begin()
         if not wait:
-            self.start()
             return True
-        with open_display(on_report_update) as display, _sigterm_as_exit():
-            self.start()
-            try:
-                finished = self._watch(timeout, display)
-            except BaseException:
-                self.shutdown(ABORT_GRACE_SECONDS)
-                raise
-            if not finished:
-                self.shutdown(ABORT_GRACE_SECONDS)
-            display.update(self.report)
-        return self.report.status.value == "completed"
+        with _ended_on_error(run), open_display(on_report_update, run.progress.note) as display:
+            in_time = _watch(run, timeout, display)
+            if not in_time:
+                run.end(ABORT_GRACE_SECONDS)
+            report = run.progress.snapshot()
+            if not in_time and report.status is not PipeStatus.COMPLETED:
+                run.progress.note(f"aborted: not done after {timeout:g} s, the timeout")
+            display.update(run.progress.snapshot())
+        return report.status is PipeStatus.COMPLETED
 
     def start(self) -> None:
         """Start the load in a thread of its own.
 
+        The interpreter waits for it before it ends. `wait` for it all the same: only then do Ctrl-C and SIGTERM
+        undo it first.
+
         Raises:
             RuntimeError: it is running already.
         """
-        from zoopipe_core.progress import LoadProgress
-        from zoopipe_core.run import run_load
+        self._begin()
 
-        state = self._state
-        with state.lock:
-            if state.thread is not None and state.thread.is_alive():
+    def _begin(self) -> _Run:
+        with self._state.lock:
+            if self.is_running:
                 raise RuntimeError(f"{self!r} is already running; wait() for it or shutdown() first")
-            state.stop = threading.Event()
-            target = self.output_adapter.label if self.output_adapter is not None else "no output"
-            rejects = self.error_output_adapter
-            state.progress = LoadProgress(self.input_adapter.label, target, None if rejects is None else rejects.label)
-            state.thread = threading.Thread(
-                target=run_load, args=(self, state.progress, state.stop), name=f"zoopipe-{self.input_adapter.label}"
-            )
-            state.thread.start()
+            run = self._state.run = _Run(self, self._new_progress())
+            run.begin()
+        return run
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the load to end. True if it has ended, False if `timeout` seconds passed first.
+        """Wait for the load to end. True if it has ended, False if `timeout` seconds passed first; it goes on then.
+
+        Ctrl-C and SIGTERM abort the load, undo it, and then take their usual course.
 
         Raises:
             RuntimeError: it was never started.
         """
-        with open_display(None) as silent:
-            return self._watch(timeout, silent)
-
-    def _watch(self, timeout: float | None, display: Display) -> bool:
-        thread = self._state.thread
-        if thread is None:
+        run = self._state.run
+        if run is None:
             raise RuntimeError(f"{self!r} was not started; call start() or run()")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while thread.is_alive():
-            left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
-            if left <= 0:
-                return False
-            thread.join(left)
-            display.update(self.report)
-        return True
+        return _watch(run, timeout, None)
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Abort the load if it is running, and wait up to `timeout` seconds for it to be undone.
@@ -206,27 +198,31 @@ class Pipe:
         A load that is stuck outside Python (a source that never answers) may take longer; it can publish nothing
         any more, and its report tells when it has ended.
         """
-        self._state.stop.set()
-        thread = self._state.thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        if self._state.run is not None:
+            self._state.run.end(timeout)
 
     @property
     def is_running(self) -> bool:
         """True from `start` until the load has ended."""
-        thread = self._state.thread
-        return thread is not None and thread.is_alive()
+        return self._state.run is not None and not self._state.run.progress.snapshot().is_finished
 
     @property
     def report(self) -> PipeReport:
         """The latest snapshot; PENDING before the first start."""
-        progress: LoadProgress | None = self._state.progress
-        if progress is None:
-            target = self.output_adapter.label if self.output_adapter is not None else "no output"
-            return PipeReport(source=self.input_adapter.label, target=target)
-        return progress.snapshot()
+        return (self._new_progress() if self._state.run is None else self._state.run.progress).snapshot()
+
+    def _new_progress(self) -> LoadProgress:
+        from zoopipe_core.progress import LoadProgress
+
+        target, rejects = self.output_adapter, self.error_output_adapter
+        return LoadProgress(
+            self.input_adapter.label,
+            "no output" if target is None else target.label,
+            None if rejects is None else rejects.label,
+        )
 
     def __enter__(self) -> Self:
+        """Start the load; leaving the block aborts it unless it has ended: `wait` for it inside."""
         self.start()
         return self
 
@@ -251,14 +247,75 @@ class Pipe:
         object.__setattr__(self, "_state", _State())
 
 
+class _Run:
+    """One run of a pipe: a thread, and what others see of it."""
+
+    def __init__(self, pipe: Pipe, progress: LoadProgress) -> None:
+        self.progress = progress
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._load, args=(pipe,), name=f"zoopipe-{pipe.input_adapter.label}")
+
+    def begin(self) -> None:
+        self.progress.start()
+        try:
+            self.thread.start()
+        except BaseException as error:
+            # Ctrl-C may come when the thread has begun.
+            self.stop.set()
+            if self.thread.ident is None:
+                self.progress.finish(PipeStatus.FAILED, error)
+            raise
+
+    def _load(self, pipe: Pipe) -> None:
+        try:
+            from zoopipe_core.run import run_load
+
+            run_load(pipe, self.progress, self.stop)
+        except BaseException as error:  # noqa: BLE001  it is in the report; a thread has nobody to raise it to
+            if not self.progress.snapshot().is_finished:
+                self.progress.finish(PipeStatus.FAILED, error)
+
+    def end(self, timeout: float) -> None:
+        """Tell the load to end, and wait for it up to `timeout` seconds."""
+        self.stop.set()
+        if self.thread is not threading.current_thread():
+            self.thread.join(timeout)
+
+
 @dataclass(eq=False)
 class _State:
-    """What a running pipe has beside its description."""
+    """What a pipe has beside its description: the latest run."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    stop: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
-    progress: LoadProgress | None = None
+    run: _Run | None = None
+
+
+def _watch(run: _Run, timeout: float | None, display: Display | None) -> bool:
+    """Wait for a run and show it; True if it has ended. If this thread is told to end meanwhile, so is the run."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with _noticing_sigterm() as terminated, _ended_on_error(run):
+        # Long waits are cut in slices: Python runs signal handlers between bytecodes of the main thread only.
+        while run.thread.is_alive() and not terminated():
+            left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
+            if left <= 0:
+                return False
+            run.thread.join(left)
+            if display is not None and run.thread.is_alive():
+                display.update(run.progress.snapshot())
+        if terminated():
+            run.end(ABORT_GRACE_SECONDS)
+            if display is not None:
+                display.close()
+    return True
+
+
+@contextmanager
+def _ended_on_error(run: _Run) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        run.end(ABORT_GRACE_SECONDS)
+        raise
 
 
 def _output(target: Any) -> OutputAdapter | None:
@@ -267,41 +324,43 @@ def _output(target: Any) -> OutputAdapter | None:
     return resolve_output(target)  # type: ignore[no-any-return]
 
 
-def _hooks(name: str, hooks: Iterable[BaseHook | ColumnHook] | None) -> tuple[BaseHook | ColumnHook, ...]:
+def _hooks(name: str, hooks: Iterable[Hook] | None) -> tuple[Hook, ...]:
     if hooks is None:
         return ()
-    if isinstance(hooks, BaseHook | ColumnHook):
-        raise SpecError(f"{name} has to be a list of hooks: [{hooks.name}()]")
+    if isinstance(hooks, Hook) or not isinstance(hooks, Iterable):
+        raise SpecError(f"{name} has to be a list of hooks, not {hooks!r}")
     result = tuple(hooks)
     for hook in result:
-        if not isinstance(hook, BaseHook | ColumnHook):
-            raise SpecError(f"{name}: {hook!r} is no hook; derive it from BaseHook or ColumnHook, and give an instance")
+        check_hook(hook)
     return result
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived while a load was waited for."""
+def _same_place(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one == other or ("://" not in one + other and os.path.abspath(one) == os.path.abspath(other))
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """Let SIGTERM undo the load before it ends the process, as Ctrl-C does.
+def _noticing_sigterm() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM wait until the load is undone, as Ctrl-C does; then it takes its usual course.
 
-    Only where it would otherwise kill the process at once: in the main thread, with the default handler.
+    Only where it would otherwise kill the process at once: in the main thread, with the default handler. The handler
+    only takes a note: an exception raised by it could surface anywhere, also within the code that undoes the load.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
+        yield lambda: False
         return
+    received: list[int] = []
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
+    def take_note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
 
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, take_note)
     try:
-        yield
-    except _Terminated:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        yield lambda: bool(received)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if received:
+            os.kill(os.getpid(), signal.SIGTERM)

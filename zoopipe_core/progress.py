@@ -16,12 +16,14 @@ from typing import Any
 
 import psutil
 
+from zoopipe_core._text import shorten
 from zoopipe_core.batches.rejects import RejectBatch, RejectTally
-from zoopipe_core.report import PipeReport, PipeStatus, describe_exception, now
+from zoopipe_core.report import MAX_LABEL_CHARS, PipeReport, PipeStatus, describe_exception, merge_notes, now
 
 __all__ = ["LoadProgress"]
 
 RECENT_SECONDS = 3.0
+SAMPLE_SECONDS = 0.1
 
 
 class LoadProgress:
@@ -31,27 +33,38 @@ class LoadProgress:
         source, target, rejects_target: labels for the report.
     """
 
-    def __init__(self, source: str, target: str, rejects_target: str | None) -> None:
+    def __init__(self, source: str, target: str, rejects_target: str | None = None) -> None:
         self._lock = threading.Lock()
-        self._report = PipeReport(source=source, target=target, rejects_target=rejects_target)
+        self._report = PipeReport(
+            source=shorten(source, MAX_LABEL_CHARS),
+            target=shorten(target, MAX_LABEL_CHARS),
+            rejects_target=None if rejects_target is None else shorten(rejects_target, MAX_LABEL_CHARS),
+        )
         self._counts: dict[str, Any] = {}
+        self._notes: tuple[str, ...] = ()
         self._tally = RejectTally()
         self._clock = 0.0
-        self._recent: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int]] = deque()
         self._process = psutil.Process()
 
     def start(self) -> None:
-        """The load begins now."""
+        """The load begins now; once it has begun, this does nothing."""
         with self._lock:
-            self._clock = time.perf_counter()
-            self._report = replace(self._report, status=PipeStatus.RUNNING, started_at=now())
-            self._sample_memory()
+            if self._report.status is PipeStatus.PENDING:
+                self._clock = time.perf_counter()
+                self._samples.append((self._clock, 0))
+                self._sample_memory()
+                self._report = replace(self._report, status=PipeStatus.RUNNING, started_at=now())
 
     def add(self, **counts: float) -> None:
         """Add to counters, by the names of `PipeReport`'s fields."""
         with self._lock:
             for name, value in counts.items():
                 self._counts[name] = self._counts.get(name, 0) + value
+            if "read_rows" in counts:
+                clock = time.perf_counter()
+                if clock - self._samples[-1][0] >= SAMPLE_SECONDS:
+                    self._samples.append((clock, self._counts["read_rows"]))
 
     def set(self, **values: Any) -> None:
         """Set fields of the report, by their names."""
@@ -59,9 +72,16 @@ class LoadProgress:
             self._counts.update(values)
             self._sample_memory()
 
-    def count_rejects(self, batch: RejectBatch) -> None:
-        """Count rejects by their kinds, for the summary."""
+    def note(self, *notes: str) -> None:
+        """Add remarks to the report, also to one that is final."""
         with self._lock:
+            self._notes = merge_notes((*self._notes, *notes))
+            self._report = replace(self._report, notes=self._notes)
+
+    def count_rejects(self, batch: RejectBatch) -> None:
+        """Count rejects, and their kinds for the summary."""
+        with self._lock:
+            self._counts["rejected_rows"] = self._counts.get("rejected_rows", 0) + len(batch)
             self._tally.add(batch)
 
     @contextmanager
@@ -79,11 +99,11 @@ class LoadProgress:
             return int(self._counts.get(name, 0))
 
     def finish(self, status: PipeStatus, error: BaseException | None = None) -> None:
-        """The load has ended; nothing changes any more."""
+        """The load has ended; but for notes, nothing changes any more."""
+        text = "" if error is None else "".join(traceback.format_exception(error))
         with self._lock:
             self._sample_memory()
             report = self._snapshot()
-            text = "" if error is None else "".join(traceback.format_exception(error))
             self._report = replace(
                 report,
                 status=status,
@@ -96,10 +116,10 @@ class LoadProgress:
     def snapshot(self) -> PipeReport:
         """The report as of now."""
         with self._lock:
-            return self._report if self._report.is_finished else self._snapshot()
+            return self._snapshot()
 
     def _snapshot(self) -> PipeReport:
-        if self._report.status is PipeStatus.PENDING:
+        if self._report.status is not PipeStatus.RUNNING:
             return self._report
         clock = time.perf_counter()
         return replace(
@@ -111,14 +131,11 @@ class LoadProgress:
         )
 
     def _recent_rate(self, clock: float) -> float:
-        rows = int(self._counts.get("read_rows", 0))
-        self._recent.append((clock, rows))
-        while len(self._recent) > 2 and self._recent[0][0] < clock - RECENT_SECONDS:
-            self._recent.popleft()
-        since, before = self._recent[0]
-        if clock - since < 0.05:
-            since, before = self._clock, 0
-        return max(0.0, (rows - before) / (clock - since)) if clock > since else 0.0
+        """Rows read per second since the newest sample that is old enough; since the start while none is."""
+        while len(self._samples) > 1 and self._samples[1][0] <= clock - RECENT_SECONDS:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return (int(self._counts.get("read_rows", 0)) - before) / (clock - since) if clock > since else 0.0
 
     def _sample_memory(self) -> None:
         used = int(self._process.memory_info().rss)

@@ -16,13 +16,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
+from zoopipe_core._text import shorten, without_secrets
 from zoopipe_core.errors import LoadAbortedError, LoadFailedError
 
 __all__ = ["ExceptionInfo", "PipeReport", "PipeStatus", "RejectionSummary"]
 
-MAX_TRACEBACK_CHARS = 4000
+# Together these keep a report, as JSON, within a few KB.
+MAX_TRACEBACK_CHARS = 3000
 MAX_MESSAGE_CHARS = 1000
 MAX_REJECTIONS = 10
+MAX_NOTES = 10
+MAX_NOTE_CHARS = 300
+MAX_LABEL_CHARS = 200
 
 
 class PipeStatus(StrEnum):
@@ -52,6 +57,14 @@ class RejectionSummary:
     count: int
     source: str
     row: int
+
+    @property
+    def where(self) -> str:
+        """Source and row of the example."""
+        return f"{self.source} row {self.row:,}" if self.row else f"a row that a hook added to {self.source}"
+
+    def __str__(self) -> str:
+        return f"{self.count:,} x {self.field or 'row'}: {self.type} (e.g. {self.where})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,10 @@ class PipeReport:
 
     _DATES: ClassVar[tuple[str, ...]] = ("started_at", "finished_at")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by its slots: `cause` may be an exception that cannot be pickled, and belongs to this process.
+        return PipeReport.from_dict, (self.to_dict(),)
+
     # ---- the names of the manager's specification -------------------------------------------------------------
 
     @property
@@ -166,13 +183,13 @@ class PipeReport:
         """
         if self.status is PipeStatus.COMPLETED:
             return self
-        what = f"{self.source or 'the source'} -> {self.target or 'no target'}"
-        if self.status is PipeStatus.ABORTED:
-            raise LoadAbortedError(f"the load {what} was aborted; nothing was published") from self.cause
+        what = f"the load {self.source or 'of no source'} -> {self.target or 'no target'}"
         if not self.is_finished:
-            raise LoadFailedError(f"the load {what} has not finished: it is {self.status.value}")
-        reason = f"{self.exception.type}: {self.exception.message}" if self.exception else "unknown reason"
-        raise LoadFailedError(f"the load {what} failed; nothing was published.\n{reason}") from self.cause
+            raise LoadFailedError(f"{what} has not finished: it is {self.status.value}; wait for it")
+        reason = f"\n{self.exception.type}: {self.exception.message}" if self.exception else ""
+        if self.status is PipeStatus.ABORTED:
+            raise LoadAbortedError(f"{what} was aborted; the target was left as it was{reason}") from self.cause
+        raise LoadFailedError(f"{what} failed; the target was left as it was{reason}") from self.cause
 
     # ---- JSON -------------------------------------------------------------------------------------------------
 
@@ -202,18 +219,24 @@ class PipeReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PipeReport:
-        """The inverse of `to_dict`; unknown keys are ignored, so that older readers take newer reports."""
-        known = {item.name for item in dataclasses.fields(cls)} - {"cause"}
-        values = {name: value for name, value in data.items() if name in known}
+        """The inverse of `to_dict`; unknown keys are ignored, so that older readers take newer reports.
+
+        Raises:
+            ValueError: a status or a date that is none.
+        """
+        # None stands for what JSON has no number for: the field's default.
+        values = {name: value for name, value in _known(cls, data).items() if value is not None}
         for name in cls._DATES:
-            if values.get(name) is not None:
+            if name in values:
                 values[name] = datetime.fromisoformat(values[name])
         if "status" in values:
             values["status"] = PipeStatus(values["status"])
-        if values.get("exception") is not None:
-            values["exception"] = ExceptionInfo(**values["exception"])
-        values["rejections"] = tuple(RejectionSummary(**item) for item in values.get("rejections") or ())
-        values["notes"] = tuple(values.get("notes") or ())
+        if "exception" in values:
+            values["exception"] = ExceptionInfo(**_known(ExceptionInfo, values["exception"]))
+        values["rejections"] = tuple(
+            RejectionSummary(**_known(RejectionSummary, item)) for item in values.get("rejections", ())
+        )
+        values["notes"] = tuple(values.get("notes", ()))
         return cls(**values)
 
     # ---- merging ----------------------------------------------------------------------------------------------
@@ -222,19 +245,19 @@ class PipeReport:
     def merge(cls, reports: Iterable[PipeReport]) -> PipeReport:
         """One report for several pipes. Counts, bytes and seconds of work add up, times span all, FAILED wins.
 
-        Pure: neither the order of the reports nor grouping changes a count.
+        Pure: neither the order of the reports nor their grouping changes a count or the status.
         """
-        reports = list(reports)
+        reports = [report for report in reports if report.pipe_count]
         if not reports:
             return cls(pipe_count=0)
+        status = _merge_status([r.status for r in reports])
         started = [r.started_at for r in reports if r.started_at]
         finished = [r.finished_at for r in reports if r.finished_at]
-        all_final = all(r.is_finished for r in reports)
-        start, end = min(started, default=None), max(finished, default=None) if all_final else None
-        fractions = [r.fraction_done for r in reports]
-        failed = next((r for r in reports if r.exception), None)
+        start, end = min(started, default=None), max(finished, default=None) if status.is_final else None
+        raised = [r for r in reports if r.exception]
+        failed = next((r for r in raised if r.status is PipeStatus.FAILED), raised[0] if raised else None)
         return cls(
-            status=_merge_status([r.status for r in reports]),
+            status=status,
             source=_merge_names(r.source for r in reports),
             target=_merge_names(r.target for r in reports),
             rejects_target=_merge_names(r.rejects_target for r in reports if r.rejects_target) or None,
@@ -242,11 +265,13 @@ class PipeReport:
                 name: sum(getattr(r, name) for r in reports)
                 for name in (
                     "read_rows", "loaded_rows", "rejected_rows", "filtered_rows", "added_rows",
-                    "bytes_read", "bytes_written", "recent_rows_per_second", "ram_bytes", "peak_ram_bytes",
+                    "bytes_read", "bytes_written", "ram_bytes", "peak_ram_bytes",
                     "read_seconds", "validate_seconds", "hook_seconds", "write_seconds", "pipe_count",
                 )
             },
-            fraction_done=None if None in fractions else sum(f or 0.0 for f in fractions) / len(reports),
+            # What has ended has no pace any more.
+            recent_rows_per_second=sum(r.recent_rows_per_second for r in reports if not r.is_finished),
+            fraction_done=_merge_fractions(reports),
             started_at=start,
             finished_at=end,
             duration_seconds=(
@@ -257,7 +282,7 @@ class PipeReport:
             attempt=max(r.attempt for r in reports),
             exception=failed.exception if failed else None,
             cause=failed.cause if failed else None,
-            notes=tuple(dict.fromkeys(note for r in reports for note in r.notes))[:MAX_REJECTIONS],
+            notes=merge_notes(note for r in reports for note in r.notes),
         )  # fmt: skip
 
     # ---- people -----------------------------------------------------------------------------------------------
@@ -273,11 +298,8 @@ class PipeReport:
         counts.append(f"   {self.items_per_second:,.0f} rows/s")
         counts.append(f"peak {format_bytes(self.peak_ram_bytes)}")
         lines = [head, "  " + "   ".join(counts), "  " + self._time_line()]
-        for rejection in self.rejections[:5]:
-            where = f"{rejection.source} row {rejection.row:,}"
-            lines.append(
-                f"  rejected {rejection.count:,} x {rejection.field or 'row'}: {rejection.type} (e.g. {where})"
-            )
+        for r in self.rejections[:5]:
+            lines.append(f"  rejected {r}")
         if self.rejected_rows and self.rejects_target:
             lines.append(f"  rejects: {self.rejects_target}")
         lines.extend(f"  note: {note}" for note in self.notes)
@@ -294,11 +316,10 @@ class PipeReport:
         shares = [
             f"{name} {value / total:.0%}" for name, value in parts.items() if total and (value or name != "hooks")
         ]
-        line = "time: " + " ".join(shares) if shares else "time: none"
+        line = "time: " + ("  ".join(shares) or "none")
         if self.load_id:
-            line += f"      load {self.load_id[:12]}... attempt {self.attempt}" if len(self.load_id) > 12 else (
-                f"      load {self.load_id} attempt {self.attempt}"
-            )  # fmt: skip
+            shown = self.load_id if len(self.load_id) <= 12 else f"{self.load_id[:12]}..."
+            line += f"      load {shown} attempt {self.attempt}"
         return line
 
     def _repr_html_(self) -> str:
@@ -309,6 +330,10 @@ class PipeReport:
             "filtered": f"{self.filtered_rows:,}", "rows/s": f"{self.items_per_second:,.0f}",
             "duration": format_seconds(self.duration_seconds), "peak memory": format_bytes(self.peak_ram_bytes),
         }  # fmt: skip
+        if self.rejected_rows and self.rejects_target:
+            rows["rejects"] = self.rejects_target
+        for rejection in self.rejections[:5]:
+            rows[f"{rejection.field or 'row'}: {rejection.type}"] = f"{rejection.count:,} x, e.g. {rejection.where}"
         if self.exception:
             rows["error"] = f"{self.exception.type}: {self.exception.message}"
         cells = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in rows.items())
@@ -327,12 +352,17 @@ def merge_rejections(groups: Iterable[Iterable[RejectionSummary]]) -> tuple[Reje
     return tuple(ordered[:MAX_REJECTIONS])
 
 
+def merge_notes(notes: Iterable[str]) -> tuple[str, ...]:
+    """Each note once, shortened, at most `MAX_NOTES` of them."""
+    return tuple(dict.fromkeys(shorten(note, MAX_NOTE_CHARS) for note in notes))[:MAX_NOTES]
+
+
 def describe_exception(error: BaseException, traceback_text: str = "") -> ExceptionInfo:
-    """An exception as bounded text. The end of a long traceback is kept: that is where it happened."""
-    message = str(error)
+    """An exception as bounded text without secrets: its message and its notes, and the end of the traceback."""
+    message = without_secrets("\n".join([str(error), *getattr(error, "__notes__", ())]))
     if len(message) > MAX_MESSAGE_CHARS:
         message = message[:MAX_MESSAGE_CHARS] + "..."
-    return ExceptionInfo(type(error).__name__, message, traceback_text[-MAX_TRACEBACK_CHARS:])
+    return ExceptionInfo(type(error).__name__, message, without_secrets(traceback_text)[-MAX_TRACEBACK_CHARS:])
 
 
 def format_bytes(count: int) -> str:
@@ -362,17 +392,34 @@ def now() -> datetime:
 
 
 def _merge_status(states: list[PipeStatus]) -> PipeStatus:
-    if any(s is PipeStatus.RUNNING for s in states):
-        return PipeStatus.RUNNING
-    finals = [s for s in states if s.is_final]
-    if finals and len(finals) < len(states):
+    """RUNNING until all have ended; then the worst."""
+    found = set(states)
+    if PipeStatus.RUNNING in found or (PipeStatus.PENDING in found and len(found) > 1):
         return PipeStatus.RUNNING
     for status in (PipeStatus.FAILED, PipeStatus.ABORTED, PipeStatus.PENDING):
-        if status in states:
+        if status in found:
             return status
     return PipeStatus.COMPLETED
 
 
 def _merge_names(names: Iterable[str]) -> str:
     unique = list(dict.fromkeys(name for name in names if name))
-    return ", ".join(unique[:3]) + (f" and {len(unique) - 3} more" if len(unique) > 3 else "")
+    more = f" and {len(unique) - 3} more" if len(unique) > 3 else ""
+    return shorten(", ".join(unique[:3]), 2 * MAX_LABEL_CHARS) + more
+
+
+def _merge_fractions(reports: list[PipeReport]) -> float | None:
+    """The share done, each pipe weighing the same; None if that of a pipe that has begun is unknown."""
+    done = 0.0
+    for report in reports:
+        if report.fraction_done is not None:
+            done += report.fraction_done * report.pipe_count
+        elif report.status is not PipeStatus.PENDING:
+            return None
+    return done / sum(report.pipe_count for report in reports)
+
+
+def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `data` the dataclass `kind` has fields for and JSON can hold."""
+    names = {item.name for item in dataclasses.fields(kind)} - {"cause"}
+    return {name: value for name, value in data.items() if name in names}

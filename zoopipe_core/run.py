@@ -9,25 +9,29 @@ is visible before the last row was written and counted; whatever ends the load e
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Writer
+import numpy as np
+
+from zoopipe_core.adapters.base import Reader, ReadRequest, Writer
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.rejects import RejectBatch
-from zoopipe_core.batches.source import SourceBatch
+from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
     ColumnNotFoundError,
     DuplicateColumnError,
     LoadAbortedError,
+    SourceError,
     TooManyRejectsError,
     ZoopipeError,
 )
-from zoopipe_core.hooking import HookChain, PostHooked
+from zoopipe_core.hooking import HookChain, PostHooked, hooks_at_work
 from zoopipe_core.progress import LoadProgress
 from zoopipe_core.report import PipeStatus
 from zoopipe_core.schema.plan import ModelPlan, plan_of
@@ -42,28 +46,35 @@ logger = logging.getLogger(__name__)
 
 
 def run_load(pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
-    """Run `pipe` to its end and record in `progress` how it ended. Does not raise: the report tells."""
+    """Run `pipe` to its end and record in `progress` how it ended.
+
+    A failure is not raised: the report tells. What is no failure of the load (KeyboardInterrupt, SystemExit) undoes it
+    and is raised.
+    """
     progress.start()
     try:
         _Load(pipe, progress, stop).run()
-    except LoadAbortedError as error:
+    except (LoadAbortedError, KeyboardInterrupt) as error:
         progress.finish(PipeStatus.ABORTED, error)
-        logger.warning("load %s aborted", pipe)
+        logger.warning("%s aborted", pipe)
+        if not isinstance(error, Exception):
+            raise
     except BaseException as error:
         progress.finish(PipeStatus.FAILED, error)
-        logger.warning("load %s failed: %s", pipe, type(error).__name__)
+        logger.warning("%s failed: %s", pipe, type(error).__name__)
         if not isinstance(error, Exception):
             raise
     else:
         progress.finish(PipeStatus.COMPLETED)
-        logger.info("load %s completed", pipe)
+        logger.info("%s completed", pipe)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A batch as read, and as pre-validation hooks left it."""
+    """A batch as read, with the id of its first row for hooks, and as pre-validation hooks left it."""
 
     source: SourceBatch
+    first_id: int
     batch: SourceBatch
 
 
@@ -92,195 +103,210 @@ class _Load:
         self._progress = progress
         self._stop = stop
         self._plan: ModelPlan | None = plan_of(pipe.schema_model) if pipe.schema_model is not None else None
-        self._before = HookChain(pipe.pre_validation_hooks)
-        self._after = HookChain(pipe.post_validation_hooks)
+        ids_of_added = itertools.count(-1, -1)
+        self._before = HookChain(pipe.pre_validation_hooks, ids_of_added)
+        self._after = HookChain(pipe.post_validation_hooks, ids_of_added)
         self._store: dict[str, Any] = {}
+        self._wanted = self._columns_looked_at()
         output = pipe.output_adapter
-        wants_json = output is not None and output.wants_json and not self._after
-        self._validator = Validator(self._plan, wants_json)
-        self._checked: tuple[str, ...] | None = None
+        self._validator = Validator(self._plan, output is not None and output.wants_json and not self._after)
+        self._writer: Writer | None = None
         self._writer_started = False
+        self._rejects: Writer | None = None
         self._reject_names: list[str] | None = None
+        self._source_types: Mapping[str, ColumnType] | None = None
 
     def run(self) -> None:
-        with self._pipe.input_adapter.open(self._request()) as reader:
-            self._check_columns(reader, self._pipe.input_adapter.label, list(reader.columns or ()))
-            self._writer = _open(self._pipe.output_adapter)
-            self._rejects: Writer | None = None
-            try:
-                if self._pipe.error_output_adapter is not None:
-                    self._rejects = self._pipe.error_output_adapter.open()
-                self._process(reader)
-                self._finish(reader)
-            except BaseException as error:
-                self._undo(error)
-                raise
+        """Read, write, publish.
+
+        Raises:
+            BaseException: what ended the load; everything is undone then.
+        """
+        pipe = self._pipe
+        try:
+            with pipe.input_adapter.open(self._request()) as reader:
+                self._source_types = reader.columns
+                self._check_columns(pipe.input_adapter.label, reader.columns, reader.duplicates)
+                self._writer = writer = _Discard() if pipe.output_adapter is None else pipe.output_adapter.open()
+                if pipe.error_output_adapter is not None:
+                    self._rejects = pipe.error_output_adapter.open()
+                self._start_early(writer)
+                with hooks_at_work([*self._before.hooks, *self._after.hooks], self._store):
+                    self._process(reader, writer)
+                self._progress.set(bytes_read=reader.bytes_read)
+                self._progress.note(*reader.notes)
+            # The source is closed: nothing but the commit can fail from here on.
+            self._finish(writer)
+        except BaseException as error:
+            self._undo(error)
+            raise
+
+    def _columns_looked_at(self) -> frozenset[str] | None:
+        """The source columns that the model or a hook looks at; None: all."""
+        wanted = None if self._plan is None else self._plan.source_columns
+        if wanted is None or any(hook.columns is None for hook in self._before.hooks):
+            return None
+        return wanted.union(*(hook.columns or () for hook in (*self._before.hooks, *self._after.hooks)))
 
     def _request(self) -> ReadRequest:
-        wanted: frozenset[str] | None = None
-        if self._plan is not None:
-            wanted = self._plan.source_columns
-            if self._before:
-                hooked = self._before.columns
-                wanted = None if wanted is None or hooked is None else wanted | hooked
         keep_all = self._pipe.error_output_adapter is not None
-        return ReadRequest(wanted, keep_all, self._pipe.executor.batch_size, self._stop)
+        return ReadRequest(self._wanted, keep_all, self._pipe.executor.batch_size, self._stop)
 
-    # ---- columns ----------------------------------------------------------------------------------------------
-
-    def _check_columns(self, reader: Reader, source: str, names: list[str]) -> None:
-        """Before the first row: every column that the model requires is there, and once."""
-        if self._plan is None or reader.columns is None:
+    def _check_columns(
+        self, source: str, columns: Mapping[str, ColumnType] | Sequence[str] | None, duplicates: frozenset[str]
+    ) -> None:
+        """Before the first row of a source: every column that the model requires is there, and once."""
+        if self._plan is None or columns is None:
             return
-        self._checked = tuple(names)
-        wanted = self._plan.source_columns
-        twice = sorted(reader.duplicates & wanted) if wanted is not None else sorted(reader.duplicates)
+        twice = sorted(duplicates if self._wanted is None else duplicates & self._wanted)
         if twice:
             raise DuplicateColumnError(
-                f"the column {twice[0]!r}, which the model {self._plan.name} needs, stands in {source} more than "
-                "once; rename one of them in the file, or pass fieldnames=[...] with skip_rows=1"
+                f"the column {twice[0]!r}, which the model {self._plan.name} or a hook needs, stands in {source} more "
+                "than once; rename one of them in the file, or pass fieldnames=[...] with skip_rows=1"
             )
-        if any(not isinstance(hook.adds, Mapping) or not hook.adds for hook in self._before.hooks):
+        if any(not hook.adds for hook in self._before.hooks):
             return  # a hook may add what is missing, and does not say
-        missing = self._plan.missing([*names, *self._before.adds])
+        missing = self._plan.missing([*columns, *self._before.adds])
         if missing:
-            raise ColumnNotFoundError.build(self._plan.name, missing, source, names)
+            raise ColumnNotFoundError.build(self._plan.name, missing, source, columns)
 
     # ---- batches ----------------------------------------------------------------------------------------------
 
-    def _process(self, reader: Reader) -> None:
-        self._start_early(reader)
+    def _process(self, reader: Reader, writer: Writer) -> None:
+        results = self._pipe.executor.map(self._validate, self._read(reader))
         try:
-            self._before.setup(self._store)
-            self._after.setup(self._store)
-            results = self._pipe.executor.map(self._validate, self._read(reader))
-            try:
-                for work, validated in results:
-                    self._look_at_stop()
-                    self._write(work, validated)
-            finally:
-                close = getattr(results, "close", None)  # a generator; a plain iterator has none
-                if close is not None:
-                    close()
+            for work, validated in results:
+                self._look_at_stop()
+                self._write(writer, work, validated)
         finally:
-            try:
-                self._after.teardown(self._store)
-            finally:
-                self._before.teardown(self._store)
+            if isinstance(results, Generator):  # ends its threads
+                results.close()
 
     def _read(self, reader: Reader) -> Iterator[_Work]:
         batches = iter(reader)
+        checked = None
         while True:
             self._look_at_stop()
             with self._progress.timing("read_seconds"):
                 batch = next(batches, None)
             if batch is None:
                 return
-            names = batch.batch.schema.names
-            if self._checked is not None and tuple(names) != self._checked and self._plan is not None:
-                wanted = self._plan.source_columns
-                if any(name not in names for name in self._plan.missing(names)) and wanted is not None:
-                    self._check_columns(reader, batch.source, names)
+            _check_batch(batch)
+            if batch.source != checked and batch.num_rows and reader.columns is not None:
+                checked = batch.source
+                self._check_columns(batch.source, batch.batch.schema.names, frozenset())
             for piece in batch.split(self._pipe.executor.batch_size):
+                first_id = self._progress.count("read_rows") + 1
                 self._progress.add(read_rows=piece.num_records)
                 self._progress.set(bytes_read=reader.bytes_read, fraction_done=reader.fraction)
                 hooked = piece
                 if self._before:
                     with self._progress.timing("hook_seconds"):
-                        hooked = self._before.before(piece, self._store)
-                yield _Work(piece, hooked)
+                        hooked = self._before.before(piece, first_id, self._wanted, self._store)
+                yield _Work(piece, first_id, hooked)
 
     def _validate(self, work: _Work) -> tuple[_Work, Validated]:
         with self._progress.timing("validate_seconds"):
             return work, self._validator.validate(work.batch)
 
-    def _write(self, work: _Work, validated: Validated) -> None:
+    def _write(self, writer: Writer, work: _Work, validated: Validated) -> None:
+        hooked = work.batch.hooked
         result = PostHooked(validated.good, validated.rejects)
         if self._after and validated.good.num_rows:
             with self._progress.timing("hook_seconds"):
-                result = self._after.after(validated, work.source, self._store)
-        hooked = work.batch.hooked
+                result = self._after.after(
+                    validated,
+                    work.source,
+                    work.first_id,
+                    self._wanted,
+                    self._store,
+                    hooked.metadata if hooked else None,
+                )
         filtered = result.filtered + (hooked.filtered if hooked else 0)
         added = result.added + (hooked.added if hooked else 0)
         with self._progress.timing("write_seconds"):
             if result.rejects.rejects:
                 self._write_rejects(result.rejects)
             if result.good.num_rows:
-                if not self._writer_started:
-                    self._start_writer(result.good.types)
-                self._writer.write(result.good)
+                self._start_writer(writer, result.good.types)
+                writer.write(result.good)
         self._progress.add(loaded_rows=result.good.num_rows, filtered_rows=filtered, added_rows=added)
-        self._progress.set(bytes_written=self._writer.bytes_written)
+        self._progress.set(bytes_written=writer.bytes_written)
 
     def _write_rejects(self, rejects: RejectBatch) -> None:
         self._progress.count_rejects(rejects)
-        self._progress.add(rejected_rows=len(rejects))
-        limit = self._pipe.max_errors
         if self._rejects is not None:
-            if self._reject_names is None:
-                self._start_rejects(rejects.types)
+            self._start_rejects(self._rejects, rejects.types)
             self._rejects.write(rejects.to_batch(self._reject_names))
+        limit = self._pipe.max_errors
         if isinstance(limit, int) and self._progress.count("rejected_rows") > limit:
             raise self._too_many(f"{limit:,}")
 
     # ---- starting writers -------------------------------------------------------------------------------------
 
-    def _start_early(self, reader: Reader) -> None:
+    def _start_early(self, writer: Writer) -> None:
         """Where the columns are known before the first row, a target that cannot hold them says so at once."""
         if self._plan is not None and self._plan.types and not self._after:
-            self._start_writer(self._plan.types)
-        if self._rejects is not None and reader.columns is not None:
-            self._start_rejects(reader.columns)
+            self._start_writer(writer, self._plan.types)
+        if self._rejects is not None and self._source_types is not None:
+            self._start_rejects(self._rejects, self._source_types)
 
-    def _start_writer(self, types: Mapping[str, ColumnType]) -> None:
-        self._writer_started = True
-        self._writer.start(types)
+    def _start_writer(self, writer: Writer, types: Mapping[str, ColumnType]) -> None:
+        if not self._writer_started:
+            self._writer_started = True
+            writer.start(types)
 
-    def _start_rejects(self, source_types: Mapping[str, ColumnType]) -> None:
-        assert self._rejects is not None
-        self._reject_names = list(source_types)
-        self._rejects.start(RejectBatch("", (), source_types).to_batch().types)
+    def _start_rejects(self, writer: Writer, source_types: Mapping[str, ColumnType]) -> None:
+        if self._reject_names is None:
+            self._reject_names = list(source_types)
+            writer.start(RejectBatch("", (), source_types).to_batch().types)
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
-    def _finish(self, reader: Reader) -> None:
-        progress = self._progress
-        progress.set(bytes_read=reader.bytes_read, notes=reader.notes)
-        with progress.timing("write_seconds"):
-            if not self._writer_started:
-                self._start_writer(self._types_without_rows(reader))
-            if self._rejects is not None and self._reject_names is None:
-                self._start_rejects({})
+    def _finish(self, writer: Writer) -> None:
+        with self._progress.timing("write_seconds"):
+            self._start_writer(writer, self._types_without_rows())
+            if self._rejects is not None:
+                self._start_rejects(self._rejects, {})
             self._check_share()
             self._reconcile()
-            self._writer.prepare()
+            writer.prepare()
             if self._rejects is not None:
                 self._rejects.prepare()
             self._look_at_stop()
             if self._rejects is not None:
                 self._rejects.publish()
-            self._writer.publish()
-        progress.set(bytes_written=self._writer.bytes_written)
+            writer.publish()
+        self._progress.set(bytes_written=writer.bytes_written)
 
-    def _types_without_rows(self, reader: Reader) -> Mapping[str, ColumnType]:
+    def _types_without_rows(self) -> Mapping[str, ColumnType]:
         if self._plan is not None:
             return {**self._plan.types, **self._after.adds}
-        return {**(reader.columns or {}), **self._after.adds}
+        return {**(self._source_types or {}), **self._before.adds, **self._after.adds}
 
     def _check_share(self) -> None:
-        limit, read = self._pipe.max_errors, self._progress.count("read_rows")
-        if isinstance(limit, float) and self._progress.count("rejected_rows") > limit * read:
-            raise self._too_many(f"{limit:.2%} of {read:,} rows")
+        limit = self._pipe.max_errors
+        read, rejected = self._progress.count("read_rows"), self._progress.count("rejected_rows")
+        # Divided, since 0.29 * 100 is less than 29.
+        if isinstance(limit, float) and rejected and rejected / max(read, 1) > limit:
+            raise self._too_many(f"{limit * 100:g}% of {read:,} rows")
 
     def _too_many(self, limit: str) -> TooManyRejectsError:
-        worst = self._progress.snapshot().rejections[:3]
-        lines = [f"  {r.count:,} x {r.field or 'row'}: {r.type} (e.g. {r.source} row {r.row:,})" for r in worst]
-        if self._pipe.error_output_adapter is not None:
-            lines.append(f"  the rejects so far are in {self._pipe.error_output_adapter.label}")
-        return TooManyRejectsError(
-            f"{self._progress.count('rejected_rows'):,} rows were rejected; max_errors allows {limit}. Nothing was "
-            "published.\n" + "\n".join(lines)
-        )
+        """The error, with the rejects published: they are what the user needs now."""
+        lines = [
+            f"{self._progress.count('rejected_rows'):,} rows were rejected; max_errors allows {limit}. No row was "
+            "published."
+        ]
+        lines.extend(f"  {rejection}" for rejection in self._progress.snapshot().rejections[:3])
+        if self._rejects is not None and self._pipe.error_output_adapter is not None:
+            try:
+                self._rejects.prepare()
+                self._rejects.publish()
+            except Exception as error:  # noqa: BLE001  the rejects' error would hide why the load fails
+                lines.append(f"  the rejects could not be published: {type(error).__name__}: {error}")
+            else:
+                lines.append(f"  the rejects so far are in {self._pipe.error_output_adapter.label}")
+        return TooManyRejectsError("\n".join(lines))
 
     def _reconcile(self) -> None:
         count = self._progress.count
@@ -294,27 +320,26 @@ class _Load:
             )
 
     def _undo(self, error: BaseException) -> None:
-        """Abort both outputs. The first error stays the one that counts; what fails here is noted on it."""
-        self._noting(error, self._writer.abort)
-        if self._rejects is None:
-            return
-        if isinstance(error, TooManyRejectsError):
-            # The rejects are what the user needs now; the good rows stay unpublished.
-            self._noting(error, self._rejects.prepare)
-            self._noting(error, self._rejects.publish)
-        self._noting(error, self._rejects.abort)
-
-    @staticmethod
-    def _noting(error: BaseException, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception as second:  # noqa: BLE001  kept as a note of the error that is about to be raised
-            error.add_note(f"while undoing the load, {type(second).__name__}: {second}")
+        """Abort both outputs. `error` stays the one that counts; what fails here is noted on it."""
+        for writer in (self._writer, self._rejects):
+            if writer is not None:
+                try:
+                    writer.abort()
+                except Exception as second:  # noqa: BLE001  kept as a note of the error that is about to be raised
+                    error.add_note(f"while undoing the load, {type(second).__name__}: {second}")
 
     def _look_at_stop(self) -> None:
         if self._stop.is_set():
             raise LoadAbortedError("the load was cancelled; nothing was published")
 
 
-def _open(output: OutputAdapter | None) -> Writer:
-    return _Discard() if output is None else output.open()
+def _check_batch(batch: SourceBatch) -> None:
+    """Hold a reader to its contract, on which the account of rows rests."""
+    if batch.kind is SourceKind.OBJECTS:
+        held = len(batch.objects or ())
+    else:
+        held = batch.batch.num_rows if batch.batch.num_columns else batch.num_rows
+    if held != batch.num_rows:
+        raise SourceError(f"{batch.source}: the reader gave {held:,} rows with {batch.num_rows:,} row numbers")
+    if batch.num_rows and (batch.rows[0] < 1 or np.any(np.diff(batch.rows) < 1)):
+        raise SourceError(f"{batch.source}: the reader gave row numbers that do not rise from 1")

@@ -170,6 +170,11 @@ class OutputAdapter(ABC):
         """A short name without secrets, for reports and messages."""
 
     @property
+    def place(self) -> str | None:
+        """What tells this target from others, or None if no other can be the same: rows and rejects need two."""
+        return self.label
+
+    @property
     def wants_json(self) -> bool:
         """Whether the writer uses `ModelBatch.json_lines`."""
         return False

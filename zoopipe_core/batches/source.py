@@ -61,6 +61,7 @@ class Hooked:
         failed: index in `origin` -> errors, for rows that a hook marked FAILED or that have no readable text.
         failed_rows: rows that a hook added and marked FAILED, with their errors.
         filtered, added: rows that hooks dropped and put in.
+        metadata: index in `origin` -> what hooks noted on the row for those behind validation.
     """
 
     origin: SourceBatch
@@ -69,6 +70,7 @@ class Hooked:
     failed_rows: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]] = ()
     filtered: int = 0
     added: int = 0
+    metadata: Mapping[int, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

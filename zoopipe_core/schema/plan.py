@@ -102,6 +102,7 @@ class ModelPlan:
         fields: in the order of the model.
         row_reason: why whole rows go to pydantic; empty if the columns can go by themselves.
         needs_all: whether the model looks at columns that are no fields (``extra``, "before" model validators).
+        reshapes: whether a validator sees the row before the fields are taken out of it, and may put some in.
         forbids_extra: ``extra="forbid"``.
         custom_json: whether ``model_dump_json()`` may differ from the JSON of ``model_dump()``.
         types: the columns of ``model_dump()`` as far as they are known.
@@ -114,6 +115,7 @@ class ModelPlan:
     fields: tuple[FieldPlan, ...]
     row_reason: str
     needs_all: bool
+    reshapes: bool
     forbids_extra: bool
     hides_input: bool
     custom_json: bool
@@ -134,7 +136,9 @@ class ModelPlan:
         return frozenset(name for field in self.fields for name in field.inputs)
 
     def missing(self, columns: Iterable[str]) -> list[str]:
-        """The first input name of each required field that none of `columns` provides."""
+        """The first input name of each required field that none of `columns` provides, as far as that can be told."""
+        if self.reshapes:
+            return []
         present = set(columns)
         return [f.inputs[0] for f in self.fields if f.required and not present.intersection(f.inputs)]
 
@@ -207,6 +211,7 @@ def _build(model: type) -> ModelPlan:
     custom_json = _has_custom_json(outer) or _overrides(model, "model_dump", "model_dump_json")
     if custom_json and not reason:
         reason = "the model has serializers of its own"
+    reshapes = _looks_at_raw_rows(top, core, holder)
     types: dict[str, ColumnType] = {f.output: f.column_type for f in fields if f.output is not None}
     for item in computed:
         types[_output_name(item["property_name"], item.get("alias"), config)] = column_type_of_schema(
@@ -217,7 +222,8 @@ def _build(model: type) -> ModelPlan:
         name=model.__name__,
         fields=fields,
         row_reason=reason,
-        needs_all=extra != "ignore" or _looks_at_raw_rows(top, core, holder),
+        needs_all=extra != "ignore" or reshapes,
+        reshapes=reshapes,
         forbids_extra=extra == "forbid",
         hides_input=bool(config.get("hide_input_in_errors")),
         custom_json=custom_json,

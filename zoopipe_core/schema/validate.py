@@ -331,8 +331,15 @@ def _rejects(batch: SourceBatch, errors: Mapping[int, Sequence[Mapping[str, Any]
         if place >= 0:
             by_origin[place] = why
         else:
-            added.append(((batch.objects or ())[index], why))
+            added.append((_row_as_hooked(batch, index), why))
     return reject_rows(hooked.origin, by_origin, added)
+
+
+def _row_as_hooked(batch: SourceBatch, index: int) -> Any:
+    """A row of `batch` as pre-validation hooks left it."""
+    if batch.objects is not None:
+        return batch.objects[index]
+    return _source_rows(batch, [index])[0]
 
 
 def reject_rows(
