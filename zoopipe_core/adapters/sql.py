@@ -1,0 +1,208 @@
+"""SQL databases in and out: DuckDB, PostgreSQL and SQLite.
+
+Reading streams the result of a query or a table, as columns of the database's own types. Writing is one transaction:
+what others see is the old table or the new one. Names are quoted, values never pass through SQL text, and neither
+labels nor messages show a password.
+
+How each database is spoken to: `sql_duckdb`, `sql_postgres`, `sql_sqlite`; what they have in common: `sql_database`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic_core import to_json
+
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.sql_connect import Uri, check_target, connect, describe_uri, resolve_uri
+from zoopipe_core.adapters.sql_database import Database, Decoded, Select
+from zoopipe_core.adapters.sql_names import check_length, parse_table_name
+from zoopipe_core.adapters.sql_writer import SQLWriter
+from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
+from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.batches.values import python_values
+from zoopipe_core.errors import SpecError, UnsupportedValueError
+
+__all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
+
+MODES = ("append", "fail", "replace")
+
+
+@dataclass(frozen=True, repr=False)
+class SQLInputAdapter(InputAdapter):
+    """Rows of a query or a table.
+
+    Args:
+        uri: the database: ``duckdb:///file``, ``sqlite:///file``, ``postgresql://user:password@host/database``, a
+            `pydantic.SecretStr` of such a URL, or a callable that returns one and is called in the process that reads.
+        query: a SELECT. Its columns may be computed, but each needs a name of its own.
+        table_name: a table or view instead, as ``users`` or ``analytics.users``; only the columns needed are read.
+        limit: read no more than so many rows.
+
+    Rows are numbered from 1 in the order in which the database gives them; only a query with ORDER BY fixes it.
+
+    >>> SQLInputAdapter("postgresql://me:secret@db.example/sales", table_name="analytics.users").label
+    'postgresql://db.example/sales::analytics.users'
+
+    Raises:
+        SpecError: an argument is out of range, or not exactly one of `query` and `table_name` is given.
+    """
+
+    uri: Uri
+    query: str | None = None
+    table_name: str | None = None
+    limit: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if (self.query is None) == (self.table_name is None):
+            given = "both" if self.query is not None else "neither"
+            raise SpecError(f"give either query= or table_name=, not {given}")
+        if self.query is not None and not (isinstance(self.query, str) and self.query.strip()):
+            raise SpecError(f"query has to be a SELECT as text, not {self.query!r}")
+        if self.limit is not None and self.limit < 0:
+            raise SpecError(f"limit has to be 0 or more, or None for all, not {self.limit}")
+        check_target(self.uri, self.table_name)
+
+    @property
+    def label(self) -> str:
+        return f"{describe_uri(self.uri)}::{self.table_name or 'query'}"
+
+    def __repr__(self) -> str:
+        what = f"table_name={self.table_name!r}" if self.query is None else f"query={self.query!r}"
+        limit = "" if self.limit is None else f", limit={self.limit}"
+        return f"SQLInputAdapter({describe_uri(self.uri)!r}, {what}{limit})"
+
+    def open(self, request: ReadRequest) -> Reader:
+        url = resolve_uri(self.uri)
+        columns = None if request.keep_all else request.columns
+        table = None if self.table_name is None else parse_table_name(self.table_name)
+        select = Select(self.query, table, columns, self.limit)
+        return _SQLReader(connect(url, read_only=True), select, request.batch_size, self.label)
+
+
+@dataclass(frozen=True, repr=False)
+class SQLOutputAdapter(OutputAdapter):
+    """Rows into a table, which shows all of them or none.
+
+    Args:
+        uri: the database, as for `SQLInputAdapter`. The file and its folder are made where they are missing.
+        table_name: ``users`` or ``analytics.users``; a part that holds a dot stands in double quotes.
+        mode: what to do where the table exists. ``"replace"``: its rows are deleted, or if its columns differ, the
+            table is made anew. ``"append"``: rows are added; columns are matched by name, and a type that would change
+            a value is refused. ``"fail"``: nothing, it is an error.
+
+    >>> SQLOutputAdapter("duckdb:///warehouse.duckdb", "flights").label
+    'duckdb:///warehouse.duckdb::flights'
+
+    Raises:
+        SpecError: an argument is out of range.
+    """
+
+    uri: Uri
+    table_name: str
+    mode: str = "replace"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SpecError(f"mode has to be one of {', '.join(map(repr, MODES))}, not {self.mode!r}")
+        parse_table_name(self.table_name)
+        check_target(self.uri, self.table_name)
+
+    @property
+    def label(self) -> str:
+        return f"{describe_uri(self.uri)}::{self.table_name}"
+
+    def __repr__(self) -> str:
+        return f"SQLOutputAdapter({describe_uri(self.uri)!r}, {self.table_name!r}, mode={self.mode!r})"
+
+    def open(self) -> Writer:
+        url, table = resolve_uri(self.uri), parse_table_name(self.table_name)
+        check_length(table, url.name_limit)
+        return SQLWriter(lambda: connect(url, read_only=False), table, self.mode, self.label)
+
+
+class _SQLReader(Reader):
+    """Yields the batches of one result."""
+
+    def __init__(self, database: Database, select: Select, batch_size: int, label: str) -> None:
+        self._database = database
+        self._label = label
+        self._batch_size = batch_size
+        self._raw: Iterator[pa.RecordBatch] | None = None
+        try:
+            self._result = database.select(select, batch_size)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def kind(self) -> SourceKind:
+        return SourceKind.TYPED
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        return self._result.all_types
+
+    @property
+    def duplicates(self) -> frozenset[str]:
+        return self._result.duplicates
+
+    def __iter__(self) -> Iterator[SourceBatch]:
+        names = [column.name for column in self._result.columns]
+        self._raw = self._result.batches()
+        start = 1
+        for raw in self._pieces(self._raw):
+            decoded = [
+                Decoded(array) if column.decode is None else column.decode(array)
+                for column, array in zip(self._result.columns, raw.columns, strict=True)
+            ]
+            batch = pa.RecordBatch.from_arrays([column.array for column in decoded], names=names)
+            rows = np.arange(start, start + raw.num_rows, dtype=np.int64)
+            start += raw.num_rows
+            bad = [column.bad for column in decoded if column.bad is not None]
+            if not bad:
+                yield SourceBatch(self._label, SourceKind.TYPED, batch, rows)
+                continue
+            wrong = np.logical_or.reduce(bad)
+            faults = [self._fault(int(index), int(rows[index]), batch, decoded) for index in np.flatnonzero(wrong)]
+            kept = batch.filter(pa.array(~wrong))
+            yield SourceBatch(self._label, SourceKind.TYPED, kept, rows[~wrong], faults)
+
+    def _pieces(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Drivers cut by bytes or as they like: pieces of at most the wanted size, none of them empty."""
+        for batch in batches:
+            for start in range(0, batch.num_rows, self._batch_size):
+                yield batch.slice(start, self._batch_size)
+
+    def _fault(self, index: int, row: int, batch: pa.RecordBatch, decoded: list[Decoded]) -> Fault:
+        """A row with a cell that no column can hold."""
+        name, column = next(
+            (name, column)
+            for name, column in zip(batch.schema.names, decoded, strict=True)
+            if column.bad is not None and column.bad[index]
+        )
+        cells: dict[str, Any] = {
+            field: _shown(array, index) for field, array in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        cells[name] = f"({column.code})"
+        raw = to_json(cells, fallback=repr, inf_nan_mode="constants").decode()
+        return Fault(row, column.code, f"column {name!r}: {column.why}", raw)
+
+    def close(self) -> None:
+        raw, self._raw = self._raw, None
+        close = getattr(raw, "close", None)  # a generator that still holds a cursor
+        if close is not None:
+            close()
+        self._database.close()
+
+
+def _shown(array: pa.Array, index: int) -> Any:
+    """A cell for a person to read."""
+    try:
+        return python_values(array.slice(index, 1))[0]
+    except UnsupportedValueError:
+        return str(array[index])

@@ -1,0 +1,326 @@
+"""What reading and writing need of a database: one contract, fulfilled by DuckDB, PostgreSQL and SQLite.
+
+A `Database` is one open connection. It knows its own types, quotes nothing but through `sql_names`, and turns every
+error of its driver into a `DatabaseError` that shows no secret.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+import pyarrow as pa
+
+from zoopipe_core.adapters.sql_connect import DatabaseURL
+from zoopipe_core.adapters.sql_names import TableName, quote, show_names
+from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.errors import SourceNotFoundError
+
+__all__ = [
+    "Database",
+    "Decoded",
+    "Decoder",
+    "ExistingColumn",
+    "ExistingTable",
+    "ResultColumn",
+    "ResultSet",
+    "Rewrite",
+    "SQLType",
+    "Select",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SQLType:
+    """A column type of a database, as far as writing into it goes.
+
+    Attributes:
+        name: as the database spells it.
+        arrow: the Arrow type that holds exactly its values; None if there is none that we write.
+        max_length: the most characters of a text; None for any number.
+        encode: what turns an array of type `arrow` into what the driver takes; None: the array itself.
+        any_decimal: a decimal of whatever precision and scale.
+    """
+
+    name: str
+    arrow: pa.DataType | None = None
+    max_length: int | None = None
+    encode: Callable[[pa.Array], pa.Array] | None = None
+    any_decimal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingColumn:
+    """A column of a table that is there. `fills_itself`: it has a default, counts up, or is computed."""
+
+    name: str
+    type: SQLType
+    nullable: bool = True
+    fills_itself: bool = False
+    computed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingTable:
+    """A table or view that is there, under its full name."""
+
+    name: TableName
+    columns: tuple[ExistingColumn, ...]
+    is_view: bool = False
+    has_triggers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """What to read: a query as the user wrote it, or a table with the columns wanted (None: all)."""
+
+    query: str | None = None
+    table: TableName | None = None
+    columns: frozenset[str] | None = None
+    limit: int | None = None
+
+    def wants(self, name: str) -> bool:
+        """Whether the column is to be read."""
+        return self.columns is None or name in self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded column.
+
+    Attributes:
+        array: the cells.
+        bad: bool (n,), the cells that Arrow has no value for, null in `array`; None if there are none.
+        code, why: what is wrong with them, for the fault.
+    """
+
+    array: pa.Array
+    bad: npt.NDArray[Any] | None = None
+    code: str = ""
+    why: str = ""
+
+
+Decoder: TypeAlias = Callable[[pa.Array], Decoded]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """A column of a result: its name, what is delivered, and how the driver's array becomes that."""
+
+    name: str
+    type: ColumnType
+    decode: Decoder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSet:
+    """A result that is ready to be read.
+
+    Attributes:
+        columns: those to be read.
+        all_types: every column of the source, in order, whether it is read or not.
+        duplicates: names that the result has more than once; later copies are called ``name_2``, ``name_3``...
+        batches: starts the query and yields its batches, whose columns are `columns`.
+    """
+
+    columns: Sequence[ResultColumn]
+    all_types: Mapping[str, ColumnType]
+    duplicates: frozenset[str]
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+
+
+class Database(ABC):
+    """An open connection; nothing is committed before `commit`."""
+
+    url: DatabaseURL
+    ignores_case: bool
+    """Whether names that differ in case only are the same."""
+    stages: bool
+    """Whether rows are always gathered in a temporary table first, so that the database is locked for a moment only."""
+    chunk_rows: int
+    """The number of rows that is worth a statement of its own."""
+
+    # ---- both ways --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement to its end and return its rows.
+
+        Raises:
+            DatabaseError: the database refused it.
+            DatabaseConnectionError: the connection is lost.
+        """
+
+    @abstractmethod
+    def find(self, table: TableName) -> ExistingTable | None:
+        """The table or view of that name, with its columns."""
+
+    @abstractmethod
+    def table_names(self) -> list[TableName]:
+        """All tables and views that are not the database's own."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect; what was not committed is gone. Harmless if done already."""
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def select(self, what: Select, batch_size: int) -> ResultSet:
+        """Prepare to read.
+
+        Raises:
+            SourceNotFoundError: there is no such table.
+            DatabaseError: the database refused the query.
+        """
+
+    def found(self, table: TableName) -> ExistingTable:
+        """The table to read.
+
+        Raises:
+            SourceNotFoundError: it is not there; the message lists names near to it.
+        """
+        existing = self.find(table)
+        if existing is None:
+            raise no_table(self.url.label, table, self.table_names())
+        return existing
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Start the transaction of a load."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make everything visible.
+
+        Raises:
+            DatabaseError: the database refused; nothing is visible.
+            DatabaseConnectionError: the connection was lost, and nobody knows.
+        """
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Undo everything since `begin`; harmless if there is nothing to undo."""
+
+    @abstractmethod
+    def check_writable(self, table: TableName, existing: ExistingTable | None) -> TableName:
+        """The full name under which `table` is to be written.
+
+        Raises:
+            TargetError: there is no such schema, or we may not write there.
+        """
+
+    @abstractmethod
+    def type_name(self, kind: pa.DataType) -> str | None:
+        """The column type to create for `kind`, one of `sql_types.plain`'s; None if the database has none."""
+
+    @abstractmethod
+    def parse_type(self, name: str) -> SQLType:
+        """What is known of the type that the database calls `name`."""
+
+    @abstractmethod
+    def ingest(self, table: TableName, chunk: Sequence[pa.RecordBatch], *, temporary: bool) -> int:
+        """Append rows to a table's columns of the same names; returns how many.
+
+        Raises:
+            DatabaseError: a constraint is violated, the disk is full...
+        """
+
+    @abstractmethod
+    def insert(self, sql: str) -> int:
+        """Run an INSERT ... SELECT; returns how many rows are there now because of it."""
+
+    def count_inserted(self, table: TableName) -> int | None:
+        """The rows that this transaction has put into a table with triggers; None if `ingest` knows it as well."""
+        return None
+
+    def lock_for_replacing(self, table: TableName) -> None:
+        """Keep others from writing to `table` until the end of the transaction, where rows could otherwise mix."""
+        return
+
+    def alter_type(self, table: TableName, column: str, type_name: str) -> None:
+        """Change the type of a column that holds nothing but NULL."""
+        self.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quote(column)} TYPE {type_name}")
+
+    def check_value(self, array: pa.Array) -> tuple[int, str] | None:
+        """The index of the first cell that the database cannot hold, and why; None if it takes them all."""
+        return None
+
+
+def no_table(label: str, table: TableName, known: Sequence[TableName]) -> SourceNotFoundError:
+    """The error for a table that is not there."""
+    by_text = {str(name).lower(): str(name) for name in known}
+    by_text.update({name.table.lower(): str(name) for name in known if table.schema is None})
+    near = get_close_matches(str(table).lower(), by_text, n=1, cutoff=0.6)
+    hint = f"; did you mean {by_text[near[0]]}?" if near else ""
+    return SourceNotFoundError(
+        f"there is no table {table} in {label}{hint}\n  tables: {show_names(sorted({str(name) for name in known}))}"
+    )
+
+
+def unique_names(names: Sequence[str]) -> tuple[list[str], frozenset[str]]:
+    """Names of which later copies are renamed, and those that stood more than once.
+
+    >>> unique_names(["a", "b", "a"])
+    (['a', 'b', 'a_2'], frozenset({'a'}))
+    """
+    taken, unique, duplicates = set(names), [], set()
+    seen: set[str] = set()
+    for name in names:
+        given, count = name, 1
+        if given in seen:
+            duplicates.add(given)
+            while name in taken:
+                count += 1
+                name = f"{given}_{count}"
+            taken.add(name)
+        seen.add(name)
+        unique.append(name)
+    return unique, frozenset(duplicates)
+
+
+def strip_query(query: str) -> str:
+    """A query without the semicolon at its end, so that it can stand within another one."""
+    return query.rstrip().rstrip(";").rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A statement that reads the columns of a table or a query, some of them in another form.
+
+    Attributes:
+        names: the columns' names, each once.
+        expressions: per column, how it is asked for: in terms of its quoted name, or of c0, c1... for a query.
+        table: the table; None for a query.
+        query: the query, where it is one.
+    """
+
+    names: Sequence[str]
+    expressions: Sequence[str]
+    table: TableName | None = None
+    query: str = ""
+
+    @staticmethod
+    def sources(names: Sequence[str], table: TableName | None) -> list[str]:
+        """What the columns are called within expressions.
+
+        A query's columns are numbered, since their own names may be missing or stand twice.
+        """
+        return [f"c{index}" for index in range(len(names))] if table is None else [quote(name) for name in names]
+
+    def sql(self, indices: Sequence[int], limit: int | None) -> str:
+        """The statement for the columns at `indices`, in that order."""
+        wanted = ", ".join(f"{self.expressions[i]} AS {quote(self.names[i])}" for i in indices)
+        end = "" if limit is None else f" LIMIT {limit}"
+        if self.table is not None:
+            return f"SELECT {wanted} FROM {self.table.sql}{end}"  # noqa: S608  all of it quoted
+        aliases = ", ".join(f"c{index}" for index in range(len(self.names)))
+        # The line break ends a comment on the query's last line.
+        inner = f"(\n{strip_query(self.query)}\n) AS zoopipe_query({aliases})"
+        return f"SELECT {wanted} FROM {inner}{end}"  # noqa: S608  the user's own query

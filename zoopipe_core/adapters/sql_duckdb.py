@@ -1,0 +1,357 @@
+"""DuckDB, through its own Python client.
+
+Not through ADBC, although DuckDB has a driver for it: two connections of one process to one file have to share an
+instance of the database, and the client knows that while the ADBC driver opens a second one. Measured: a row
+committed through one was not seen by the other, and closing either released the file's lock for good. So a notebook
+that has the warehouse open can run a load into it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from zoopipe_core.adapters.sql_connect import DatabaseURL
+from zoopipe_core.adapters.sql_database import (
+    Database,
+    Decoder,
+    ExistingColumn,
+    ExistingTable,
+    ResultColumn,
+    ResultSet,
+    Rewrite,
+    Select,
+    SQLType,
+    unique_names,
+)
+from zoopipe_core.adapters.sql_files import DatabaseFile
+from zoopipe_core.adapters.sql_names import TableName, quote
+from zoopipe_core.adapters.sql_results import MONTHS, as_json, as_utc, integers, intervals, uuids
+from zoopipe_core.adapters.sql_types import AWARE, NAIVE
+from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.errors import (
+    CorruptSourceError,
+    DatabaseConnectionError,
+    DatabaseError,
+    SourceError,
+    SourceNotFoundError,
+    TargetError,
+    TargetWriteError,
+)
+
+__all__ = ["DuckDB"]
+
+_ROWS = "zoopipe_rows"
+
+_TYPES: dict[pa.DataType, str] = {
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.uint8(): "UTINYINT",
+    pa.uint16(): "USMALLINT",
+    pa.uint32(): "UINTEGER",
+    pa.uint64(): "UBIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.date32(): "DATE",
+    pa.time64("us"): "TIME",
+    NAIVE: "TIMESTAMP",
+    AWARE: "TIMESTAMP WITH TIME ZONE",
+    pa.duration("us"): "INTERVAL",
+    pa.uuid(): "UUID",
+    pa.json_(): "JSON",
+}
+_BY_NAME = {name: kind for kind, name in _TYPES.items()}
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+# Types that Arrow holds as they are; "NULL" is the type of a bare NULL.
+_NATIVE = {*_BY_NAME, "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", '"NULL"', "NULL"} - {"UUID", "JSON", "INTERVAL"}
+_NESTED = re.compile(r"(STRUCT|MAP)\(|.*\[\d*\]\Z", re.DOTALL)
+
+
+class DuckDB(Database):
+    """A connection to a DuckDB file.
+
+    To read, the file is opened read-only, so that several processes can; where this process has it open for writing,
+    the connection joins that instance. A reader lets go of the file until its first batch is asked for: the same load
+    may write to it.
+    """
+
+    ignores_case = True
+    stages = False
+    chunk_rows = 2 * 122_880  # two of its row groups
+
+    def __init__(self, url: DatabaseURL, *, read_only: bool) -> None:
+        self.url = url
+        self._read_only = read_only
+        self._file = None if read_only else DatabaseFile(url.path, [".wal"])
+        self._published = False
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        try:
+            self._connect()
+        except BaseException:
+            if self._file is not None:
+                self._file.discard(is_empty=True)
+            raise
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            with self._errors():
+                self._connection = self._open()
+                # A table that is not there must not be taken from a variable of that name in some caller's frame.
+                self._connection.execute("SET python_enable_replacements = false")
+        return self._connection
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(self.url.path, read_only=self._read_only)
+        except duckdb.ConnectionException as error:
+            if not self._read_only or "configuration" not in str(error):
+                raise
+            return duckdb.connect(self.url.path)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise self._explained(error) from error
+        except OSError as error:  # what a stream of batches raises
+            raise DatabaseError(f"{self.url.label}: {error}") from error
+
+    def _explained(self, error: duckdb.Error) -> Exception:
+        label, text = self.url.label, str(error)
+        if "set lock on file" in text:
+            holder = re.search(r"held in .*?\(PID \d+\)", text)
+            return DatabaseConnectionError(
+                f"{label} is locked by another process{f' ({holder.group()})' if holder else ''}; DuckDB lets one "
+                "process write or several read: close it there, or wait for it to end"
+            )
+        if "different configuration" in text:
+            return DatabaseConnectionError(
+                f"{label} is open in this process with other settings, perhaps read-only; close that connection first"
+            )
+        if self._read_only and "does not exist" in text and isinstance(error, duckdb.IOException):
+            return SourceNotFoundError(f"there is no file {self.url.path}, which {label} names")
+        if "not a valid DuckDB" in text or isinstance(error, duckdb.SerializationException):
+            kind = CorruptSourceError if self._read_only else TargetWriteError
+            return kind(f"{self.url.path} is no DuckDB database: {text}")
+        if isinstance(error, duckdb.IOException) and not self._read_only:
+            return TargetWriteError(f"{label} cannot be written: {text}")
+        if isinstance(error, duckdb.TransactionException) and "onflict" in text:
+            text = f"another connection created, altered or changed the table during the load; run it again ({text})"
+        return DatabaseError(f"{label}: {text}")
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        connection = self._connect()
+        with self._errors():
+            return connection.execute(sql, list(parameters)).fetchall()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        file, self._file = self._file, None
+        try:
+            is_empty = file is not None and not self._published and connection is not None and _is_empty(connection)
+        finally:
+            if connection is not None:
+                connection.close()
+        if file is not None and self._published:
+            file.keep()
+        elif file is not None:
+            file.discard(is_empty=is_empty)
+
+    # ---- tables -----------------------------------------------------------------------------------------------
+
+    def find(self, table: TableName) -> ExistingTable | None:
+        rows = self.execute(
+            "SELECT schema_name, table_name, is_view FROM ("
+            "  SELECT database_name, schema_name, table_name, false AS is_view FROM duckdb_tables()"
+            "  UNION ALL SELECT database_name, schema_name, view_name, true FROM duckdb_views()"
+            ") WHERE database_name = current_database() AND lower(schema_name) = lower(coalesce(?, current_schema()))"
+            " AND lower(table_name) = lower(?) ORDER BY table_name = ? DESC LIMIT 1",
+            [table.schema, table.table, table.table],
+        )
+        if not rows:
+            return None
+        schema, name, is_view = rows[0]
+        columns = self.execute(
+            "SELECT column_name, data_type, is_nullable, column_default FROM duckdb_columns() WHERE database_name ="
+            " current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            [schema, name],
+        )
+        return ExistingTable(
+            TableName(name, schema),
+            tuple(
+                ExistingColumn(column, self.parse_type(kind), bool(nullable), default is not None)
+                for column, kind, nullable, default in columns
+            ),
+            is_view,
+        )
+
+    def table_names(self) -> list[TableName]:
+        rows = self.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database()"
+            " UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database()"
+            " AND NOT internal"
+        )
+        return [TableName(name, None if schema == "main" else schema) for schema, name in rows]
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    def select(self, what: Select, batch_size: int) -> ResultSet:
+        table = None if what.table is None else self.found(what.table).name
+        query = f"SELECT * FROM {table.sql}" if table is not None else what.query or ""  # noqa: S608  quoted
+        given, kinds = self._describe(query)
+        names, duplicates = unique_names(given)
+        recipes = [_recipe(*pair) for pair in zip(kinds, Rewrite.sources(given, table), strict=True)]
+        rewrite = Rewrite(names, [expression for expression, _ in recipes], table, query)
+        schema = self._schema(rewrite.sql(range(len(names)), 0))
+        columns = [
+            ResultColumn(name, ColumnType(_delivered(field.type, decode)), decode)
+            for name, field, (_, decode) in zip(names, schema, recipes, strict=True)
+        ]
+        wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
+        expected = pa.schema([schema.field(index) for index in wanted])
+        sql = rewrite.sql(wanted, what.limit)
+        self._let_go()
+        return ResultSet(
+            [columns[index] for index in wanted],
+            {column.name: column.type for column in columns},
+            duplicates,
+            lambda: self._batches(sql, expected, batch_size),
+        )
+
+    def _describe(self, query: str) -> tuple[list[str], list[str]]:
+        with self._errors():
+            relation = self._connect().sql(query)
+        if relation is None:
+            raise SourceError(f"the query on {self.url.label} returns no rows at all: give a SELECT")
+        return list(relation.columns), [str(kind) for kind in relation.types]
+
+    def _schema(self, sql: str) -> pa.Schema:
+        with self._errors():
+            return self._connect().sql(sql).to_arrow_reader(1).schema
+
+    def _batches(self, sql: str, expected: pa.Schema, batch_size: int) -> Iterator[pa.RecordBatch]:
+        with self._errors():
+            reader = self._connect().sql(sql).to_arrow_reader(batch_size)
+            if not reader.schema.equals(expected):
+                raise SourceError(f"the columns of the source in {self.url.label} changed after the load began")
+        while True:
+            with self._errors():
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    break
+            yield batch
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close a reader's connection: whoever opens the file next may do so for writing."""
+        if self._read_only and self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self.execute("BEGIN TRANSACTION")
+
+    def commit(self) -> None:
+        self.execute("COMMIT")
+        self._published = True
+
+    def rollback(self) -> None:
+        if self._connection is not None:
+            try:
+                self.execute("ROLLBACK")
+            except DatabaseError as error:
+                if "no transaction is active" not in str(error):
+                    raise
+
+    def check_writable(self, table: TableName, existing: ExistingTable | None) -> TableName:
+        if existing is not None:
+            return existing.name
+        rows = self.execute(
+            "SELECT schema_name FROM duckdb_schemas() WHERE database_name = current_database() AND"
+            " lower(schema_name) = lower(coalesce(?, current_schema()))",
+            [table.schema],
+        )
+        if not rows:
+            raise TargetError(
+                f"there is no schema {table.schema} in {self.url.label}; CREATE SCHEMA {quote(str(table.schema))} first"
+            )
+        return TableName(table.table, rows[0][0])
+
+    def type_name(self, kind: pa.DataType) -> str | None:
+        if pa.types.is_null(kind):
+            return "VARCHAR"
+        if pa.types.is_decimal(kind):
+            fits = kind.precision <= 38 and 0 <= kind.scale <= kind.precision
+            return f"DECIMAL({kind.precision},{kind.scale})" if fits else None
+        return _TYPES.get(kind)
+
+    def parse_type(self, name: str) -> SQLType:
+        if match := _DECIMAL.fullmatch(name):
+            return SQLType(name, pa.decimal128(int(match.group(1)), int(match.group(2))))
+        if name == "HUGEINT":
+            return SQLType(name, pa.decimal128(38, 0))
+        if name.startswith("ENUM("):
+            return SQLType(name, pa.string())
+        return SQLType(name, _BY_NAME.get(name))
+
+    def ingest(self, table: TableName, chunk: Sequence[pa.RecordBatch], *, temporary: bool) -> int:
+        connection = self._connect()
+        names = ", ".join(quote(name) for name in chunk[0].schema.names)
+        with self._errors():
+            connection.register(_ROWS, pa.RecordBatchReader.from_batches(chunk[0].schema, chunk))
+            sql = f"INSERT INTO {table.sql} ({names}) SELECT * FROM {_ROWS}"  # noqa: S608  quoted
+            count = int(connection.execute(sql).fetchall()[0][0])
+            connection.unregister(_ROWS)
+        return count
+
+    def insert(self, sql: str) -> int:
+        return int(self.execute(sql)[0][0])
+
+
+def _is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether nobody has put anything into the file."""
+    try:
+        rows = connection.execute(
+            "SELECT (SELECT count(*) FROM duckdb_tables()) + (SELECT count(*) FROM duckdb_views() WHERE NOT internal)"
+            " + (SELECT count(*) FROM duckdb_schemas() WHERE NOT internal)"
+        ).fetchall()
+    except duckdb.Error:  # an unusable connection: the file stays
+        return False
+    return bool(rows[0][0] == 0)
+
+
+def _delivered(kind: pa.DataType, decode: Decoder | None) -> pa.DataType:
+    return kind if decode is None else decode(pa.array([], kind)).array.type
+
+
+def _recipe(kind: str, source: str) -> tuple[str, Decoder | None]:
+    """How a column of type `kind` is asked for, and how the array that comes is decoded."""
+    if kind == "UUID":
+        return f"unhex(replace(CAST({source} AS VARCHAR), '-', ''))", uuids
+    if kind == "JSON":
+        return f"CAST({source} AS VARCHAR)", as_json
+    if kind == "INTERVAL":
+        # Arrow's own interval counts nanoseconds, which DuckDB lets overflow after 292 years.
+        months = f"date_part('year', {source}) * 12 + date_part('month', {source})"
+        return f"CASE WHEN {months} <> 0 THEN {MONTHS} ELSE epoch_us({source}) END", intervals
+    if kind in ("HUGEINT", "UHUGEINT", "BIGNUM", "VARINT"):
+        return f"CAST({source} AS VARCHAR)", integers
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return source, as_utc
+    if kind in _NATIVE or _DECIMAL.fullmatch(kind) or _NESTED.match(kind):
+        return source, None
+    return f"CAST({source} AS VARCHAR)", None

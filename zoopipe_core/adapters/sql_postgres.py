@@ -1,0 +1,423 @@
+"""PostgreSQL, over ADBC: binary COPY both ways.
+
+COPY wants values in exactly the type of the column; `parse_type` says which Arrow type that is. Types that the driver
+gives as PostgreSQL's own bytes (enums, ranges, addresses, money) are asked for as text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zoopipe_core.adapters.sql_connect import DatabaseURL
+from zoopipe_core.adapters.sql_database import (
+    Database,
+    Decoder,
+    ExistingColumn,
+    ExistingTable,
+    ResultColumn,
+    ResultSet,
+    Rewrite,
+    Select,
+    SQLType,
+    unique_names,
+)
+from zoopipe_core.adapters.sql_names import TableName, quote
+from zoopipe_core.adapters.sql_results import MONTHS, decimals, intervals
+from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
+from zoopipe_core.batches.types import DEFAULT_DECIMAL, ColumnType
+from zoopipe_core.errors import (
+    DatabaseConnectionError,
+    DatabaseError,
+    MissingDependencyError,
+    SourceError,
+    TargetError,
+    TargetWriteError,
+)
+
+__all__ = ["PostgreSQL"]
+
+CONNECT_SECONDS = 5
+LOCK_SECONDS = 30
+
+_TYPES: dict[pa.DataType, str] = {
+    pa.bool_(): "boolean",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "real",
+    pa.float64(): "double precision",
+    pa.string(): "text",
+    pa.binary(): "bytea",
+    pa.date32(): "date",
+    pa.time64("us"): "time without time zone",
+    NAIVE: "timestamp without time zone",
+    AWARE: "timestamp with time zone",
+    pa.duration("us"): "interval",
+    pa.uuid(): "uuid",
+    pa.json_(): "json",
+}
+_BY_NAME = {name: kind for kind, name in _TYPES.items()}
+_WIDER: dict[pa.DataType, str] = {
+    pa.int8(): "smallint",
+    pa.uint8(): "smallint",
+    pa.uint16(): "integer",
+    pa.uint32(): "bigint",
+    pa.uint64(): "numeric(20,0)",
+    pa.null(): "text",
+}
+_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
+_VARCHAR = re.compile(r"character varying\((\d+)\)")
+# What the driver gives in Arrow's own types, by PostgreSQL's internal names.
+_NATIVE = frozenset(
+    (
+        *("bool", "bpchar", "bytea", "char", "date", "float4", "float8", "int2", "int4", "int8", "json", "jsonb"),
+        *("name", "text", "time", "timestamp", "timestamptz", "uuid", "varchar"),
+    )
+)
+_NATIVE_ARRAYS = frozenset("_" + name for name in _NATIVE - {"json", "jsonb"})
+# The driver's own errors carry no state that would say so.
+_LOST = re.compile("(server closed|no|terminating) (the )?connection|connection to (the )?server")
+_NOISE = re.compile(
+    r"^[A-Z_]+: (\[libpq\] )?(Failed to [^:]*: )?(PGRES_FATAL_ERROR )?(ERROR:\s*)?"
+    r"|\s*(Query was: .*|\. SQLSTATE: \w+)\Z",
+    re.DOTALL,
+)
+
+
+class PostgreSQL(Database):
+    """A connection to a PostgreSQL server, within one transaction from its first statement on."""
+
+    ignores_case = False
+    stages = False
+    chunk_rows = 65_536
+
+    def __init__(self, url: DatabaseURL, *, read_only: bool) -> None:
+        try:
+            from adbc_driver_postgresql import dbapi
+        except ImportError as error:
+            raise MissingDependencyError.build("adbc-driver-postgresql", "postgres", "PostgreSQL") from error
+        self.url = url
+        self._error: type[Exception] = dbapi.Error
+        self._closed = False
+        try:
+            self._connection = dbapi.connect(_with_timeout(url.address))
+        except dbapi.Error as error:
+            raise self._concealed(
+                DatabaseConnectionError,
+                f"{url.label} cannot be reached: {_plain_text(error)}\n"
+                "  Check host, port, database and user, and that the server runs and lets this machine in.",
+            ) from self._cause(error)
+        if read_only:
+            self.execute("SET TRANSACTION READ ONLY")
+
+    # ---- errors -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._error, OSError) as error:  # a stream of batches raises OSError
+            raise self._explained(error) from self._cause(error)
+
+    def _explained(self, error: Exception) -> Exception:
+        state, text = str(getattr(error, "sqlstate", None) or ""), _plain_text(error)
+        label = self.url.label
+        if state.startswith(("08", "57P")) or _LOST.search(text):
+            return self._concealed(DatabaseConnectionError, f"the connection to {label} was lost: {text}")
+        if state == "55P03":
+            text += f"; another transaction has kept the table locked for {LOCK_SECONDS} s: let it end, then run again"
+        if state == "53100":
+            return self._concealed(TargetWriteError, f"{label} cannot be written: {text}")
+        return self._concealed(DatabaseError, f"{label}: {text}")
+
+    def _concealed(self, kind: type[Exception], message: str) -> Exception:
+        return kind(self.url.conceal(message))
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """The driver's error, unless its text has a secret in it: tracebacks show it."""
+        return error if self.url.conceal(str(error)) == str(error) else None
+
+    # ---- statements -------------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._errors(), self._connection.cursor() as cursor:
+            cursor.execute(sql, tuple(parameters) or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._connection.close()
+
+    # ---- tables -----------------------------------------------------------------------------------------------
+
+    def find(self, table: TableName) -> ExistingTable | None:
+        rows = self.execute(
+            "SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, EXISTS (SELECT FROM"
+            " pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal) FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = to_regclass($1::text) AND c.relkind IN ('r', 'p', 'f', 'v', 'm')",
+            [table.sql],
+        )
+        if not rows:
+            return None
+        oid, schema, name, kind, has_triggers = rows[0]
+        columns = self.execute(
+            "SELECT a.attname::text, CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)"
+            " ELSE format_type(a.atttypid, a.atttypmod) END, t.typtype::text, NOT (a.attnotnull OR t.typnotnull),"
+            " a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,"
+            " a.attgenerated <> '' OR a.attidentity = 'a' FROM pg_catalog.pg_attribute a"
+            " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+            " WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            [oid],
+        )
+        return ExistingTable(
+            TableName(name, schema),
+            tuple(
+                ExistingColumn(
+                    column,
+                    # COPY takes the label of an enum as its text.
+                    SQLType(type_name, pa.string()) if kind_of == "e" else self.parse_type(type_name),
+                    nullable,
+                    fills_itself,
+                    computed,
+                )
+                for column, type_name, kind_of, nullable, fills_itself, computed in columns
+            ),
+            kind in ("v", "m"),
+            has_triggers,
+        )
+
+    def table_names(self) -> list[TableName]:
+        rows = self.execute(
+            "SELECT n.nspname::text, c.relname::text, n.nspname = ANY (current_schemas(false)) FROM pg_catalog.pg_class"
+            " c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm')"
+            " AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2 LIMIT 10000"
+        )
+        return [TableName(name, None if visible else schema) for schema, name, visible in rows]
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    def select(self, what: Select, batch_size: int) -> ResultSet:
+        table = None if what.table is None else self.found(what.table).name
+        query = f"SELECT * FROM {table.sql}" if table is not None else what.query or ""  # noqa: S608  quoted
+        schema = self._schema(query)
+        if not len(schema):
+            raise SourceError(f"the query on {self.url.label} returns no columns: give a SELECT")
+        names, duplicates = unique_names(schema.names)
+        sources = Rewrite.sources(schema.names, table)
+        recipes = [_recipe(field, source) for field, source in zip(schema, sources, strict=True)]
+        rewrite = Rewrite(names, [expression for expression, _, _ in recipes], table, query)
+        columns = [
+            ResultColumn(name, ColumnType(kind), decode) for name, (_, kind, decode) in zip(names, recipes, strict=True)
+        ]
+        wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
+        sql = rewrite.sql(wanted, what.limit)
+        return ResultSet(
+            [columns[index] for index in wanted],
+            {column.name: column.type for column in columns},
+            duplicates,
+            lambda: self._batches(sql),
+        )
+
+    def _schema(self, sql: str) -> pa.Schema:
+        with self._errors(), self._connection.cursor() as cursor:
+            return cursor.adbc_execute_schema(sql)
+
+    def _batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        with self._connection.cursor() as cursor:
+            with self._errors():
+                cursor.execute(sql)
+                reader = cursor.fetch_record_batch()
+            ended = False
+            try:
+                while not ended:
+                    batch = None
+                    with self._errors():
+                        try:
+                            batch = reader.read_next_batch()
+                        except StopIteration:
+                            ended = True
+                    if batch is not None:
+                        yield batch
+            finally:
+                if not ended:
+                    cursor.adbc_cancel()  # else closing reads all the rest
+                reader.close()
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        # The driver has begun it. A load may take its time between two statements, but must not wait for ever.
+        self.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        self.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+
+    def commit(self) -> None:
+        try:
+            with self._errors():
+                self._connection.commit()
+        except DatabaseConnectionError as error:
+            raise DatabaseConnectionError(
+                f"{error}\n  It was lost during COMMIT: whether the load is in the table has to be looked up."
+            ) from error
+
+    def rollback(self) -> None:
+        with self._errors():
+            self._connection.rollback()
+
+    def check_writable(self, table: TableName, existing: ExistingTable | None) -> TableName:
+        if existing is not None:
+            name = existing.name
+            allowed = self.execute("SELECT has_table_privilege($1::text::regclass, 'INSERT')", [name.sql])[0][0]
+            if not allowed:
+                raise TargetWriteError(f"the user may not insert into {name} in {self.url.label}; GRANT it first")
+            return name
+        rows = self.execute(
+            "SELECT nspname::text, has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace"
+            " WHERE nspname = coalesce($1::text, current_schema()::text)",
+            [table.schema],
+        )
+        if not rows:
+            raise TargetError(
+                f"there is no schema {table.schema or 'in the search path'} in {self.url.label}; CREATE SCHEMA first, "
+                "or name the table's schema, as in analytics.users"
+            )
+        schema, allowed = rows[0]
+        if not allowed:
+            raise TargetWriteError(
+                f"the user may not create tables in the schema {schema} of {self.url.label}; GRANT it first"
+            )
+        return TableName(table.table, schema)
+
+    def type_name(self, kind: pa.DataType) -> str | None:
+        if pa.types.is_decimal(kind):
+            return f"numeric({kind.precision},{kind.scale})" if 0 <= kind.scale <= kind.precision else None
+        return _TYPES.get(kind) or _WIDER.get(kind)
+
+    def parse_type(self, name: str) -> SQLType:
+        if match := _NUMERIC.fullmatch(name):
+            precision, scale = int(match.group(1)), int(match.group(2))
+            return SQLType(name, _decimal_type(precision, scale) if scale <= precision <= 76 else None)
+        if name == "numeric":
+            return SQLType(name, DEFAULT_DECIMAL, any_decimal=True)
+        if match := _VARCHAR.fullmatch(name):
+            return SQLType(name, pa.string(), max_length=int(match.group(1)))
+        if name == "character varying":
+            return SQLType(name, pa.string())
+        if name == "jsonb":
+            return SQLType(name, pa.json_(), encode=_jsonb)
+        return SQLType(name, _BY_NAME.get(name))
+
+    def ingest(self, table: TableName, chunk: Sequence[pa.RecordBatch], *, temporary: bool) -> int:
+        reader = pa.RecordBatchReader.from_batches(chunk[0].schema, chunk)
+        place = {"temporary": True} if temporary else {"db_schema_name": table.schema}
+        with self._errors(), self._connection.cursor() as cursor:
+            return int(cursor.adbc_ingest(table.table, reader, mode="append", **place))
+
+    def insert(self, sql: str) -> int:
+        return int(self.execute(f"WITH inserted AS ({sql} RETURNING 1) SELECT count(*) FROM inserted")[0][0])  # noqa: S608
+
+    def count_inserted(self, table: TableName) -> int | None:
+        # What COPY reports is the number of rows that were sent, even if a trigger dropped some.
+        sql = f"SELECT count(*) FROM {table.sql} WHERE xmin = pg_current_xact_id()::xid"  # noqa: S608  quoted
+        return int(self.execute(sql)[0][0])
+
+    def lock_for_replacing(self, table: TableName) -> None:
+        # Two loads that replace at the same time would each delete the old rows and keep each other's.
+        self.execute(f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE")
+
+    def alter_type(self, table: TableName, column: str, type_name: str) -> None:
+        self.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quote(column)} TYPE {type_name} USING NULL::{type_name}")
+
+    def check_value(self, array: pa.Array) -> tuple[int, str] | None:
+        if isinstance(array.type, pa.JsonType):
+            return _loose_json(array.storage)
+        if pa.types.is_string(array.type):
+            return first(pc.match_substring(array, "\0"), "PostgreSQL's text cannot hold the character NUL")
+        return None
+
+
+def _with_timeout(address: str) -> str:
+    """The URL with a limit to the wait for a server that does not answer, unless it names one itself."""
+    if "connect_timeout=" in address:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}connect_timeout={CONNECT_SECONDS}"
+
+
+def _plain_text(error: Exception) -> str:
+    """What the server said, without the driver's wrapping."""
+    said = {
+        key.decode() if isinstance(key, bytes) else key: value.decode(errors="replace")
+        for key, value in getattr(error, "details", None) or ()
+    }
+    if primary := said.get("PG_DIAG_MESSAGE_PRIMARY"):
+        return "; ".join(filter(None, [primary, said.get("PG_DIAG_MESSAGE_DETAIL"), said.get("PG_DIAG_MESSAGE_HINT")]))
+    return _NOISE.sub("", str(error)).strip()
+
+
+def _recipe(field: pa.Field, source: str) -> tuple[str, pa.DataType, Decoder | None]:
+    """How a column is asked for, what is delivered, and how the array that comes becomes that."""
+    metadata = field.metadata or {}
+    name = metadata.get(b"POSTGRESQL:type", b"").decode()
+    if name == "numeric":
+        kind = _numeric(int(metadata.get(b"POSTGRESQL:typmod", b"-1")))
+        decode = decimals(kind)
+        return source, kind, lambda array: decode(array.storage)
+    if name == "interval":
+        # The driver gives nanoseconds, which end after 292 years; a month has no number of days.
+        months = f"extract(year FROM {source}) * 12 + extract(month FROM {source})"
+        return (
+            f"CASE WHEN NOT isfinite({source}) OR {months} <> 0 THEN '{MONTHS}'::bigint"
+            f" ELSE (extract(epoch FROM {source}) * 1000000)::bigint END",
+            pa.duration("us"),
+            intervals,
+        )
+    if name == "oid":
+        return f"{source}::bigint", pa.int64(), None
+    if name in _NATIVE or name in _NATIVE_ARRAYS:
+        return source, field.type, None
+    return f"{source}::text", pa.string(), None
+
+
+def _numeric(modifier: int) -> pa.DataType:
+    """The decimal type of a column numeric(p, s), from the modifier that encodes both; -1 means neither is given."""
+    if modifier < 4:
+        return DEFAULT_DECIMAL
+    precision, scale = (modifier - 4) >> 16, (((modifier - 4) & 0x7FF) ^ 1024) - 1024
+    if scale < 0:
+        precision, scale = precision - scale, 0
+    precision = max(precision, scale, 1)
+    return _decimal_type(precision, scale) if precision <= 76 else DEFAULT_DECIMAL
+
+
+def _decimal_type(precision: int, scale: int) -> pa.DataType:
+    return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+
+
+def _jsonb(array: pa.Array) -> pa.Array:
+    """JSON texts as COPY takes them for a jsonb column: the version of its format, a byte 1, then the text."""
+    return pc.binary_join_element_wise(
+        pa.scalar(b"\x01", pa.binary()), array.storage.cast(pa.binary()), pa.scalar(b"", pa.binary())
+    )
+
+
+def _loose_json(texts: pa.Array) -> tuple[int, str] | None:
+    """The first JSON text with a NaN or an infinity in it, which PostgreSQL does not take for JSON."""
+    suspects = pc.indices_nonzero(pc.match_substring_regex(texts, "NaN|Infinity").fill_null(False))
+    for index in suspects.to_pylist():
+        try:
+            json.loads(texts[index].as_py(), parse_constant=_refuse)
+        except ValueError:
+            return index, "PostgreSQL's JSON has neither NaN nor infinities"
+    return None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)

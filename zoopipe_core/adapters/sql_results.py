@@ -1,0 +1,89 @@
+"""What a driver's arrays mean: decimals that come as text, intervals as microseconds, UUIDs as bytes.
+
+The values are those that the database's own Python driver would give. A cell that Arrow has no value for (a numeric
+NaN, an interval of months) makes its row a fault, and its column nothing worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zoopipe_core.adapters.sql_database import Decoded
+
+__all__ = ["MONTHS", "as_json", "as_utc", "decimals", "integers", "intervals", "uuids"]
+
+MONTHS = -(2**63)
+"""What a database is asked to give for an interval that has months: no number of microseconds."""
+
+# Arrow does not notice when a text has more digits than its decimals can hold.
+_NARROW, _WIDE = 38, 76
+
+
+def as_utc(array: pa.Array) -> Decoded:
+    """Instants in any zone as instants in UTC."""
+    return Decoded(array.cast(pa.timestamp(array.type.unit, "UTC")))
+
+
+def as_json(array: pa.Array) -> Decoded:
+    """Texts as JSON."""
+    return Decoded(pa.ExtensionArray.from_storage(pa.json_(), array.cast(pa.string())))
+
+
+def uuids(array: pa.Array) -> Decoded:
+    """16 bytes each as UUIDs."""
+    return Decoded(pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16))))
+
+
+def intervals(array: pa.Array) -> Decoded:
+    """Microseconds as durations; `MONTHS` is a fault."""
+    bad = _mask(pc.equal(array, pa.scalar(MONTHS, pa.int64())))
+    if bad is not None:
+        array = pc.if_else(pa.array(bad), pa.scalar(None, pa.int64()), array)
+    why = "the interval has months or is infinite, and a month is no fixed time; select its days or its text"
+    return Decoded(array.cast(pa.duration("us")), bad, "interval_months", why)
+
+
+def integers(array: pa.Array) -> Decoded:
+    """Digits as int64, or where one is larger, the batch as decimals without places."""
+    try:
+        return Decoded(array.cast(pa.int64()))
+    except pa.ArrowInvalid:
+        return decimals(pa.decimal128(38, 0))(array)
+
+
+def decimals(preferred: pa.DataType) -> Callable[[pa.Array], Decoded]:
+    """A decoder of decimals written as text: to type `preferred`, or where one does not fit, to a wider type."""
+
+    def decode(array: pa.Array) -> Decoded:
+        digits = pc.replace_substring_regex(array, r"[^0-9]", "")
+        wrong = pc.or_(pc.match_substring_regex(array, r"(?i)nan|inf"), pc.greater(pc.utf8_length(digits), _WIDE))
+        bad = _mask(wrong)
+        if bad is not None:
+            array = pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
+        return Decoded(_parse(array, preferred), bad, "decimal_not_finite", "NaN, infinite, or more than 76 digits")
+
+    return decode
+
+
+def _parse(array: pa.Array, preferred: pa.DataType) -> pa.Array:
+    longest: Any = pc.max(pc.utf8_length(array)).as_py() or 0
+    try:
+        if longest <= _NARROW:
+            return array.cast(preferred)
+        return array.cast(pa.decimal256(_WIDE, preferred.scale)).cast(preferred)
+    except pa.ArrowInvalid:
+        parts = pc.split_pattern(array, ".", max_splits=1)
+        places = pc.subtract(pc.subtract(pc.utf8_length(array), pc.utf8_length(pc.list_element(parts, 0))), 1)
+        return array.cast(pa.decimal256(_WIDE, max(0, pc.max(places).as_py())))
+
+
+def _mask(wrong: pa.Array) -> Any:
+    """The true cells as a NumPy mask; None if there are none."""
+    if not pc.any(wrong).as_py():
+        return None
+    return np.asarray(wrong.fill_null(False))
