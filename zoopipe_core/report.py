@@ -25,6 +25,7 @@ __all__ = ["ExceptionInfo", "PipeReport", "PipeStatus", "RejectionSummary"]
 MAX_TRACEBACK_CHARS = 3000
 MAX_MESSAGE_CHARS = 1000
 MAX_REJECTIONS = 10
+MAX_KIND_CHARS = 100
 MAX_NOTES = 10
 MAX_NOTE_CHARS = 300
 MAX_LABEL_CHARS = 200

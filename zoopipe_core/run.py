@@ -31,7 +31,8 @@ from zoopipe_core.errors import (
     TooManyRejectsError,
     ZoopipeError,
 )
-from zoopipe_core.hooking import HookChain, PostHooked, hooks_at_work
+from zoopipe_core.hooking.after import PostHooked
+from zoopipe_core.hooking.chain import HookChain, hooks_at_work
 from zoopipe_core.progress import LoadProgress
 from zoopipe_core.report import PipeStatus
 from zoopipe_core.schema.plan import ModelPlan, plan_of

@@ -1,13 +1,16 @@
 """Rejected rows: the source columns exactly as they were read, plus where, what and why.
 
-A reject is data, not an exception. As a batch for the error output it has the source's columns followed by
+A reject is data, not an exception, and whatever it holds can be written. As a batch for the error output it has the
+source's columns followed by
 
     _source   string   file, table or object that the row comes from
     _row      int64    number of the record in its source, from 1
     _errors   json     pydantic's errors: a list of {type, loc, msg, input}
     _raw      string   the record's text, for records that are no rows (ragged, broken JSON); else null
 
-A source that has a column of such a name keeps it: ours gets one more underscore in front.
+A source that has a column of such a name keeps it: ours gets one more underscore in front. What no file can hold is
+shown as Python shows it: a Python object of a class of its own, half a surrogate pair. A cell that Python reads as
+another type than that of its column (a timestamp with nanoseconds, as text) is moved to ``_raw``.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic_core import to_json
 
+from zoopipe_core._text import shorten
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.source import Fault, RowNumbers
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
-from zoopipe_core.report import MAX_REJECTIONS, RejectionSummary
+from zoopipe_core.report import MAX_KIND_CHARS, MAX_LABEL_CHARS, MAX_REJECTIONS, RejectionSummary
 
 __all__ = ["Reject", "RejectBatch", "RejectTally"]
 
@@ -76,11 +80,20 @@ class RejectBatch:
                 columns are kept as JSON in ``_raw``. None: all of this batch.
         """
         wanted = list(self.types) if names is None else list(names)
+        # What stays of each row for _raw, while its cells find their columns.
+        rests = [None if r.cells is None else dict(r.cells) for r in self.rejects]
         columns: dict[str, Column] = {}
         for name in wanted:
-            values = [None if r.cells is None else r.cells.get(name) for r in self.rejects]
-            columns[name] = Column(self.types.get(name, STRING), values)
-        raws = [self._raw_text(reject, set(wanted)) for reject in self.rejects]
+            column_type = self.types.get(name, STRING)
+            values = [
+                None if rest is None or not _fits(rest.get(name), column_type) else _writable(rest.pop(name, None))
+                for rest in rests
+            ]
+            columns[name] = Column(column_type, values)
+        raws = [
+            to_json(_writable(rest)).decode() if rest else reject.raw
+            for reject, rest in zip(self.rejects, rests, strict=True)
+        ]
         source_column, row_column, errors_column, raw_column = added_names(wanted)
         columns[source_column] = Column(STRING, [self.source] * len(self.rejects))
         columns[row_column] = Column(INT64, [r.row for r in self.rejects])
@@ -88,13 +101,6 @@ class RejectBatch:
         columns[raw_column] = Column(STRING, raws)
         rows: RowNumbers = np.array([r.row for r in self.rejects], dtype=np.int64)
         return ModelBatch(columns, rows, self.source)
-
-    @staticmethod
-    def _raw_text(reject: Reject, known: set[str]) -> str | None:
-        if reject.raw is not None or reject.cells is None:
-            return reject.raw
-        rest = {name: value for name, value in reject.cells.items() if name not in known}
-        return to_json(rest, fallback=repr).decode() if rest else None
 
 
 def added_names(source_names: Iterable[str]) -> list[str]:
@@ -113,17 +119,25 @@ def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
         "type": error["type"],
         "loc": list(error["loc"]),
         "msg": error["msg"],
-        "input": _jsonable(error.get("input")),
+        "input": _writable(error.get("input")),
     }
 
 
-def _jsonable(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
+def _fits(value: Any, column_type: ColumnType) -> bool:
+    """Whether a column takes the value that its cell was read as."""
+    kind = column_type.arrow
+    return not isinstance(value, str | bytes) or not (pa.types.is_temporal(kind) or pa.types.is_nested(kind))
+
+
+def _writable(value: Any) -> Any:
+    """`value` if it can be written to any file, else its text."""
     try:
         to_json(value)
-    except (ValueError, TypeError):  # PydanticSerializationError is a ValueError
-        return repr(value)
+    except (ValueError, TypeError, RecursionError):  # PydanticSerializationError is a ValueError
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {_writable(key): _writable(item) for key, item in value.items()}
+        text = value if isinstance(value, str) else repr(value)
+        return text.encode("utf-8", "backslashreplace").decode()
     return value
 
 
@@ -140,11 +154,12 @@ class RejectTally:
         """Count every error of every reject."""
         for reject in batch.rejects:
             for error in reject.errors:
-                key = (".".join(str(part) for part in error["loc"])[:100], str(error["type"]))
+                place = ".".join(str(part) for part in error["loc"])
+                key = (shorten(place, MAX_KIND_CHARS), shorten(str(error["type"]), MAX_KIND_CHARS))
                 if key not in self._examples:
                     if len(self._examples) >= self.MAX_KINDS:
                         key = ("(other)", "other")
-                    self._examples.setdefault(key, (batch.source, reject.row))
+                    self._examples.setdefault(key, (shorten(batch.source, MAX_LABEL_CHARS), reject.row))
                 self._counts[key] += 1
 
     def summary(self) -> tuple[RejectionSummary, ...]:

@@ -23,7 +23,7 @@ from zoopipe_core.errors import UnsupportedValueError
 from zoopipe_core.hooks import BaseHook, Entry, EntryStatus
 from zoopipe_core.schema.cells import cell_values, readable_cells
 
-__all__ = ["Misuse", "Outcome", "columns_of", "errors_of", "json_text", "raw_rows", "run_row_hook"]
+__all__ = ["Misuse", "Outcome", "columns_of", "errors_of", "json_text", "new_entry", "raw_rows", "run_row_hook"]
 
 Errors = list[dict[str, Any]]
 BadRows = dict[int, Mapping[str, Any]]
@@ -292,3 +292,23 @@ def _typed_columns(rows: Sequence[dict[str, Any]], known: Mapping[str, ColumnTyp
                 array = array.cast(pa.binary())
         arrays[name] = array
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def new_entry(
+    identity: int,
+    position: int,
+    status: EntryStatus,
+    raw: dict[str, Any],
+    validated: dict[str, Any] | None,
+    metadata: dict[str, Any] | None,
+) -> Entry:
+    """An entry without errors."""
+    return {
+        "id": identity,
+        "position": position,
+        "status": status,
+        "raw_data": raw,
+        "validated_data": validated,
+        "errors": [],
+        "metadata": metadata if metadata is not None else {},
+    }

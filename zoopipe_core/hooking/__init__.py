@@ -1,0 +1,1 @@
+"""How hooks are applied to batches; `chain` is where it begins."""

@@ -1,0 +1,160 @@
+"""Accepted rows on their way through post-validation hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from zoopipe_core.batches.model import MISSING, Column, ModelBatch
+from zoopipe_core.batches.rejects import RejectBatch
+from zoopipe_core.batches.source import RowNumbers, SourceBatch, index_array
+from zoopipe_core.batches.types import ColumnType, column_type_of
+from zoopipe_core.errors import UnsupportedValueError
+from zoopipe_core.hooking.columns import checked, kept, same_memory
+from zoopipe_core.hooking.rows import Misuse, errors_of, new_entry, raw_rows, run_row_hook
+from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus, Hook, Store
+from zoopipe_core.schema.validate import Validated, reject_rows
+
+__all__ = ["AfterValidation", "PostHooked", "added_types"]
+
+
+@dataclass(frozen=True, slots=True)
+class PostHooked:
+    """What post-validation hooks left of a batch."""
+
+    good: ModelBatch
+    rejects: RejectBatch
+    filtered: int = 0
+    added: int = 0
+
+
+def added_types(hook: Hook) -> dict[str, ColumnType]:
+    """The columns that a hook declares to add."""
+    return {name: column_type_of(kind) for name, kind in hook.adds.items()}
+
+
+class AfterValidation:
+    """Accepted rows on their way through post-validation hooks: in `_good`, or in `_entries` where that is no None."""
+
+    def __init__(
+        self,
+        validated: Validated,
+        source: SourceBatch,
+        first_id: int,
+        wanted: frozenset[str] | None,
+        new_ids: Iterator[int],
+        metadata: Mapping[int, dict[str, Any]],
+    ) -> None:
+        self._source, self._first, self._wanted, self._new_ids = source, first_id, wanted, new_ids
+        self._good, self._rejects = validated.good, validated.rejects
+        self._ids: RowNumbers = first_id + np.searchsorted(source.rows, self._good.rows)
+        added = np.flatnonzero(self._good.rows == 0)
+        self._ids[added] = [next(new_ids) for _ in added]
+        self._metadata = {first_id + place: notes for place, notes in metadata.items()}
+        self._entries: list[Entry] | None = None
+        self._types: dict[str, ColumnType] = {}
+        self._present: list[str] = []
+        self._declared: dict[str, ColumnType] = {}
+        self._filtered = self._added = 0
+
+    @property
+    def num_rows(self) -> int:
+        return self._good.num_rows if self._entries is None else len(self._entries)
+
+    def run_rows(self, hook: BaseHook, store: Store) -> None:
+        if self._entries is None:
+            self._entries = self._opened()
+        outcome = run_row_hook(hook, self._entries, "validated_data", store, self._new_ids)
+        if outcome.failed:
+            self._reject(outcome.failed, hook)
+        self._entries = outcome.going
+        self._filtered += outcome.filtered
+        self._added += outcome.added
+        self._declared.update(added_types(hook))
+
+    def _opened(self) -> list[Entry]:
+        good, source = self._good, self._source
+        self._types = good.types
+        self._present = [name for name, column in good.columns.items() if any(v is not MISSING for v in column.values)]
+        places = self._ids[self._ids > 0] - self._first
+        if not np.array_equal(places, np.arange(source.num_rows)):
+            source = _taken(source, places)
+        raw = iter(raw_rows(source, self._wanted)[0])
+        return [
+            new_entry(
+                identity,
+                number,
+                EntryStatus.VALIDATED,
+                next(raw) if identity > 0 else {},
+                data,
+                self._metadata.get(identity),
+            )
+            for identity, number, data in zip(self._ids.tolist(), good.rows.tolist(), good.dicts(), strict=True)
+        ]
+
+    def _reject(self, failed: Sequence[Entry], hook: BaseHook) -> None:
+        places = {e["id"] - self._first: errors_of(e, hook) for e in failed if e["id"] > 0}
+        added = [(e.get("validated_data") or {}, errors_of(e, hook)) for e in failed if e["id"] <= 0]
+        new = reject_rows(replace(self._source, faults=()), places, added)
+        both = sorted([*self._rejects.rejects, *new.rejects], key=lambda reject: (not reject.row, reject.row))
+        self._rejects = RejectBatch(self._rejects.source, both, {**new.types, **self._rejects.types})
+
+    def run_columns(self, hook: ColumnHook, store: Store) -> None:
+        self._close()
+        good = self._good
+        try:
+            given = good.to_arrow()
+        except UnsupportedValueError as error:
+            raise Misuse(f"the rows cannot be given to it as a record batch: {error}") from error
+        returned = checked(hook.execute(given, store), good.num_rows)
+        declared = added_types(hook)
+        columns: dict[str, Column] = {}
+        for name, array in zip(returned.schema.names, returned.columns, strict=True):
+            old = good.columns.get(name)
+            if old is not None and same_memory(array, given.column(name)):
+                columns[name] = old  # keeps its exact values, such as the digits of a Decimal
+            else:
+                kind = declared.get(name)
+                if kind is None:
+                    kind = old.type if old is not None and old.type.arrow == array.type else ColumnType(array.type)
+                columns[name] = Column(kind, None, array)
+        for name, kind in declared.items():
+            columns.setdefault(name, Column(kind, None, pa.nulls(good.num_rows, kind.arrow)))
+        self._good = ModelBatch(columns, good.rows, good.source)
+        keep = kept(hook, returned, store)
+        if keep is not None:
+            self._filtered += good.num_rows - len(keep)
+            self._good = self._good.take(keep)
+            self._ids = self._ids[keep]
+
+    def _close(self) -> None:
+        """Entries back to columns. A column that no row has any more is gone, one that was declared is there."""
+        entries, self._entries = self._entries, None
+        if entries is None:
+            return
+        records = [entry["validated_data"] or {} for entry in entries]
+        gone = {name for name in self._present if not any(name in record for record in records)} if records else set()
+        types = {name: kind for name, kind in self._types.items() if name not in gone} | self._declared
+        self._declared = {}
+        self._ids = np.array([entry["id"] for entry in entries], dtype=np.int64)
+        self._metadata = {entry["id"]: entry["metadata"] for entry in entries if entry.get("metadata")}
+        numbers = np.array([entry["position"] for entry in entries], dtype=np.int64)
+        self._good = ModelBatch.from_rows(records, types, numbers, self._good.source)
+        unnamed = [name for name in self._good.columns if not isinstance(name, str)]
+        if unnamed:
+            raise Misuse(f"validated_data has the key {unnamed[0]!r}, and a column's name is a text")
+
+    def result(self) -> PostHooked:
+        self._close()
+        return PostHooked(self._good, self._rejects, self._filtered, self._added)
+
+
+def _taken(source: SourceBatch, places: RowNumbers) -> SourceBatch:
+    """Some rows of `source`, in the order of `places`."""
+    batch = source.batch.take(index_array(places)) if source.batch.num_columns else source.batch
+    objects = None if source.objects is None else [source.objects[place] for place in places.tolist()]
+    return replace(source, batch=batch, rows=source.rows[places], objects=objects)
