@@ -12,13 +12,15 @@ but nothing is visible; `publish` makes it visible at once; `abort` undoes whate
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from zoopipe_core.adapters.paths import strip_credentials
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
@@ -107,13 +109,39 @@ class Reader(ABC):
         self.close()
 
 
-class InputAdapter(ABC):
-    """Where rows come from. Subclasses are frozen dataclasses."""
+class _Adapter(ABC):
+    """What inputs and outputs have in common."""
 
     @property
     @abstractmethod
     def label(self) -> str:
         """A short name without secrets, for reports and messages."""
+
+    def __repr__(self) -> str:
+        """The label and the options that are not at their default, for subclasses with ``dataclass(repr=False)``.
+
+        >>> from zoopipe_core.adapters.parquet import ParquetInputAdapter
+        >>> ParquetInputAdapter("s3://key:secret@bucket/in.parquet", limit=10)
+        ParquetInputAdapter('s3://bucket/in.parquet', limit=10)
+        """
+        options = [option for option in _options(self)[1:] if option is not None]
+        return f"{type(self).__name__}({', '.join([repr(self.label), *options])})"
+
+
+def _options(adapter: Any) -> list[str | None]:
+    """``name=value`` for each field of a dataclass, None in the place of those that are not to be shown."""
+    shown: list[str | None] = []
+    for item in dataclasses.fields(adapter):
+        value = getattr(adapter, item.name)
+        hidden = not (item.repr and item.init) or value == item.default
+        if isinstance(value, str):
+            value = strip_credentials(value)
+        shown.append(None if hidden else f"{item.name}={value!r}")
+    return shown
+
+
+class InputAdapter(_Adapter):
+    """Where rows come from. Subclasses are frozen dataclasses."""
 
     @abstractmethod
     def open(self, request: ReadRequest) -> Reader:
@@ -161,13 +189,8 @@ class Writer(ABC):
         return 0
 
 
-class OutputAdapter(ABC):
+class OutputAdapter(_Adapter):
     """Where rows go. Subclasses are frozen dataclasses."""
-
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """A short name without secrets, for reports and messages."""
 
     @property
     def place(self) -> str | None:

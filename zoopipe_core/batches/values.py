@@ -43,8 +43,9 @@ def python_values(array: pa.Array) -> list[Any]:
         return [_cell(array.take(pa.array([index])), convert, index) for index in range(len(array))]
 
 
-# ArrowInvalid and UnicodeDecodeError are ValueErrors, an unknown time zone and a map's second key KeyErrors.
-_UNREADABLE = (ValueError, OverflowError, KeyError)
+# ArrowInvalid and UnicodeDecodeError are ValueErrors, overflows and broken decimals ArithmeticErrors, an unknown time
+# zone and a second key of a map KeyErrors.
+_UNREADABLE = (ValueError, ArithmeticError, KeyError)
 
 
 def _converter(kind: pa.DataType) -> Callable[[pa.Array], list[Any]]:

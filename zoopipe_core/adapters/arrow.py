@@ -1,0 +1,341 @@
+"""Arrow in and out: IPC files and streams, and any object that gives an Arrow stream.
+
+local IPC file                       mapped into memory, read where it lies
+IPC stream, URL, compressed file     read from front to back
+Polars, DuckDB, pandas, pyarrow      through the Arrow C stream interface, without a copy where types allow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from zoopipe_core.adapters.arrow_ipc import open_ipc
+from zoopipe_core.adapters.atomic import AtomicFile
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.columnar import (
+    Layout,
+    OpenColumns,
+    Sink,
+    TypedFilesReader,
+    check_limit,
+    evened,
+    writing_columns,
+)
+from zoopipe_core.adapters.paths import (
+    PathLike,
+    Paths,
+    check_output_path,
+    describe_paths,
+    normalize_paths,
+    strip_credentials,
+)
+from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.batches.source import SourceBatch, SourceKind, number_rows
+from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.errors import SourceError, SpecError
+
+__all__ = ["ArrowInputAdapter", "ArrowOutputAdapter", "ArrowStreamInputAdapter", "ArrowStreamable"]
+
+# ---- files and streams ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class ArrowInputAdapter(InputAdapter):
+    """Rows of one or more Arrow IPC files or streams (``.arrow``, ``.ipc``, Feather version 2).
+
+    Args:
+        path: a path, a glob, an fsspec URL, or a list of them; ``.gz .bz2 .zst .zip`` are decompressed. Which of the
+            two formats a file has is seen from its first bytes. Several files are read one after the other, each with
+            row numbers and columns of its own.
+        limit: stop after so many records of each file.
+
+    Dictionary, run-end encoded and view columns are given as plain ones; large strings and lists as they are.
+
+    >>> ArrowInputAdapter("in/users.arrow").label
+    'in/users.arrow'
+
+    Raises:
+        SpecError: an argument is out of range.
+    """
+
+    path: Paths
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", normalize_paths(self.path))
+        check_limit(self.limit)
+
+    @property
+    def label(self) -> str:
+        return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+
+    def open(self, request: ReadRequest) -> Reader:
+        """Find the files and read the schema of the first.
+
+        Raises:
+            SourceNotFoundError, SourceReadError: a file is not there, or cannot be read.
+            CorruptSourceError: it is no Arrow file, or a truncated one.
+        """
+        return TypedFilesReader(self.path, lambda path: open_ipc(path, request), request, self.limit)  # type: ignore[arg-type]
+
+
+# ---- objects --------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class ArrowStreamable(Protocol):
+    """Anything that gives an Arrow C stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+@runtime_checkable
+class _Comparable(Protocol):
+    def equals(self, other: Any) -> bool: ...
+
+
+class FirstUse:
+    """Remembers that a source which can be read only once was read."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ArrowStreamInputAdapter(InputAdapter):
+    """Rows of an object with ``__arrow_c_stream__``: of Polars, DuckDB, pandas, pyarrow and others.
+
+    Args:
+        obj: the object. One that can be read only once, as a ``pyarrow.RecordBatchReader``, serves one run.
+        name: what reports and rejects call it.
+
+    >>> import pyarrow as pa
+    >>> from zoopipe_core.adapters.base import ReadRequest
+    >>> with ArrowStreamInputAdapter(pa.table({"a": [1, 2]}), name="numbers").open(ReadRequest()) as reader:
+    ...     [batch.batch.to_pydict() for batch in reader]
+    [{'a': [1, 2]}]
+
+    Raises:
+        SpecError: the object gives no Arrow stream.
+    """
+
+    obj: Any = field(repr=False)
+    name: str = "arrow"
+    _first_use: FirstUse = field(default_factory=FirstUse, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.obj, ArrowStreamable):
+            raise SpecError(
+                f"{type(self.obj).__name__} has no __arrow_c_stream__: give a table or data frame of pyarrow, Polars, "
+                "pandas or DuckDB, or use PyGeneratorInputAdapter for an iterable of rows"
+            )
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether the object can be read only once."""
+        return isinstance(self.obj, Iterator)
+
+    def open(self, request: ReadRequest) -> Reader:
+        """Ask the object for its stream.
+
+        Raises:
+            SourceError: it fails, or was read before and can be read only once.
+        """
+        if self.one_shot and self._first_use.over:
+            raise SourceError(
+                f"{self.name}: this {type(self.obj).__name__} was read before and is used up; give a table, or a new "
+                "adapter for each run"
+            )
+        self._first_use.over = True
+        return StreamReader(self.obj, self.name, request)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ArrowStreamInputAdapter):
+            return NotImplemented
+        mine, theirs = self.obj, other.obj
+        if self.name != other.name or type(mine) is not type(theirs):
+            return False
+        # `==` of a data frame compares cell by cell.
+        return mine is theirs or (isinstance(mine, _Comparable) and bool(mine.equals(theirs)))
+
+    def __hash__(self) -> int:
+        return hash((self.name, type(self.obj)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.one_shot:
+            raise SpecError(f"{self.name}: a {type(self.obj).__name__} cannot be sent to another process; give a table")
+        return {**self.__dict__, "_first_use": FirstUse()}
+
+
+class StreamReader(Reader):
+    """Reads an Arrow C stream."""
+
+    def __init__(self, obj: ArrowStreamable, name: str, request: ReadRequest) -> None:
+        self._name, self._size = name, request.batch_size
+        self._total = len(obj) if isinstance(obj, Sized) else None
+        self._rows_read = 0
+        self._stream: pa.RecordBatchReader | None = open_stream(obj, name)
+        self._layout = Layout(self._stream.schema, request)
+
+    @property
+    def kind(self) -> SourceKind:
+        return SourceKind.TYPED
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        return self._layout.types
+
+    @property
+    def duplicates(self) -> frozenset[str]:
+        return self._layout.duplicates
+
+    @property
+    def fraction(self) -> float | None:
+        return min(1.0, self._rows_read / self._total) if self._total else None
+
+    def __iter__(self) -> Iterator[SourceBatch]:
+        if self._stream is None:
+            return
+        for batch in evened(map(self._layout.pick, stream_batches(self._stream, self._name)), self._size):
+            first, self._rows_read = self._rows_read + 1, self._rows_read + batch.num_rows
+            yield SourceBatch(self._name, SourceKind.TYPED, batch, number_rows(first, batch.num_rows))
+
+    def close(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            stream.close()
+
+
+def open_stream(obj: ArrowStreamable, name: str) -> pa.RecordBatchReader:
+    """The record batches of an object.
+
+    Raises:
+        SourceError: it fails; what it raised is the cause.
+    """
+    try:
+        return pa.RecordBatchReader.from_stream(obj)
+    except Exception as error:
+        raise SourceError(f"{name}: this {type(obj).__name__} gives no table: {error}") from error
+
+
+def stream_batches(stream: pa.RecordBatchReader, name: str) -> Iterator[pa.RecordBatch]:
+    """Raises:
+    SourceError: what gives the batches fails; what it raised is the cause.
+    """
+    rows = 0
+    while True:
+        try:
+            batch = stream.read_next_batch()
+        except StopIteration:
+            return
+        except Exception as error:
+            raise SourceError(f"{name}: after row {rows:,}: {error}") from error
+        rows += batch.num_rows
+        yield batch
+
+
+# ---- output ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class ArrowOutputAdapter(OutputAdapter):
+    """Rows into one Arrow IPC file or stream, which appears complete or not at all.
+
+    Args:
+        path: a path or fsspec URL. Parent folders are made. ``.gz .bz2 .zst`` compress the file as a whole; readers
+            that map files into memory want `compression` instead.
+        format: ``"file"``, which can be read from any batch on; or ``"stream"``, which can be read while it grows.
+        compression: of the columns within: ``"lz4"``, ``"zstd"`` or None.
+
+    >>> ArrowOutputAdapter("out/users.arrow", compression="zstd").label
+    'out/users.arrow'
+
+    Raises:
+        SpecError: an argument is out of range.
+    """
+
+    path: PathLike
+    format: Literal["file", "stream"] = "file"
+    compression: Literal["lz4", "zstd"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", check_output_path("Arrow", self.path, "infer"))
+        if self.format not in ("file", "stream"):
+            raise SpecError(f"format has to be 'file' or 'stream', not {self.format!r}")
+        if self.compression not in ("lz4", "zstd", None):
+            raise SpecError(f"compression has to be 'lz4', 'zstd' or None, not {self.compression!r}")
+
+    @property
+    def label(self) -> str:
+        return strip_credentials(str(self.path))
+
+    def open(self) -> Writer:
+        """Make the folder and a hidden file in it.
+
+        Raises:
+            TargetWriteError: the folder cannot be made or written.
+        """
+        return ArrowWriter(self)
+
+
+class ArrowWriter(Writer):
+    """Writes batches as they come through an `AtomicFile`."""
+
+    def __init__(self, adapter: ArrowOutputAdapter) -> None:
+        self._adapter = adapter
+        self._file = AtomicFile(str(adapter.path))
+        self._sink = Sink(self._file)
+        self._writer: Any = None
+        self._is_complete = False
+
+    def start(self, types: Mapping[str, ColumnType]) -> None:
+        self._columns = OpenColumns(self._adapter.label, types)
+
+    def write(self, batch: ModelBatch) -> None:
+        for arrow in self._columns.add(batch):
+            self._write(arrow)
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        with writing_columns(self._file):
+            self._open_writer().write_batch(batch)
+
+    def _open_writer(self) -> Any:
+        if self._writer is None:
+            new = pa.ipc.new_file if self._adapter.format == "file" else pa.ipc.new_stream
+            options = pa.ipc.IpcWriteOptions(compression=self._adapter.compression)
+            self._writer = new(self._sink, self._columns.schema, options=options)
+        return self._writer
+
+    def prepare(self) -> None:
+        if self._is_complete:
+            return
+        for batch in self._columns.flush():
+            self._write(batch)
+        with writing_columns(self._file):
+            self._open_writer().close()
+        self._is_complete = True
+        self._file.prepare()
+
+    def publish(self) -> None:
+        self.prepare()
+        self._file.publish()
+
+    def abort(self) -> None:
+        self._sink.discard()
+        try:
+            if self._writer is not None and not self._is_complete:
+                self._writer.close()
+        finally:
+            self._file.abort()
+
+    @property
+    def bytes_written(self) -> int:
+        return self._file.bytes_written
