@@ -50,7 +50,7 @@ BLOCK_BYTES = 2 * 2**20
 _SPLITTERS = {"jsonl": line_records, "array": array_records}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JSONInputAdapter(InputAdapter):
     """Records of one or more JSON files.
 
@@ -176,7 +176,7 @@ class JSONReader(Reader):
             source.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JSONOutputAdapter(OutputAdapter):
     """Rows into one JSON file, which appears complete or not at all.
 

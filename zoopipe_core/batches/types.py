@@ -85,8 +85,11 @@ class ColumnType:
         settled = self.resolved(values)
         try:
             array = settled._convert(values)
-        except _MISFITS:
-            raise settled._first_misfit(values) from None
+        except _MISFITS as error:
+            misfit = settled._first_misfit(values)
+            if misfit is None:
+                raise UnsupportedValueError(f"the values do not fit {settled.arrow}: {error}") from error
+            raise misfit from None
         if isinstance(array, pa.ChunkedArray):
             raise UnsupportedValueError("the values of one batch take more than 2 GB; choose a smaller batch_size")
         return array
@@ -105,8 +108,8 @@ class ColumnType:
             return pa.ExtensionArray.from_storage(kind, storage)
         return pa.array(_plain_values(kind, values), kind)
 
-    def _first_misfit(self, values: Sequence[Any]) -> UnsupportedValueError:
-        """Find the value that made the conversion of the whole column fail."""
+    def _first_misfit(self, values: Sequence[Any]) -> UnsupportedValueError | None:
+        """Find the value that made the conversion of the whole column fail; None if each one by itself fits."""
         for index, value in enumerate(values):
             try:
                 self._convert([value])
@@ -114,7 +117,7 @@ class ColumnType:
                 return _misfit(index, value, str(error))
             except _MISFITS:
                 return _misfit(index, value, f"it does not fit {self.arrow}{_remedy(self.arrow)}")
-        return UnsupportedValueError(f"the values do not fit {self.arrow}")
+        return None
 
 
 _MISFITS = (pa.ArrowException, OverflowError, ValueError, TypeError, AttributeError)

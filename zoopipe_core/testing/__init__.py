@@ -12,8 +12,13 @@ source is made or a target is read back, runs every test that zoopipe's own adap
 Needs pytest.
 """
 
-from zoopipe_core.testing.inputs import InputAdapterContract
-from zoopipe_core.testing.outputs import OutputAdapterContract
-from zoopipe_core.testing.rows import read_rows, rows_of, write_rows
+import pytest
+
+# So that a failed assertion of a contract shows the values; before the modules are imported.
+pytest.register_assert_rewrite("zoopipe_core.testing.inputs", "zoopipe_core.testing.outputs")
+
+from zoopipe_core.testing.inputs import InputAdapterContract  # noqa: E402
+from zoopipe_core.testing.outputs import OutputAdapterContract  # noqa: E402
+from zoopipe_core.testing.rows import read_rows, rows_of, write_rows  # noqa: E402
 
 __all__ = ["InputAdapterContract", "OutputAdapterContract", "read_rows", "rows_of", "write_rows"]
