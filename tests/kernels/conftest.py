@@ -28,7 +28,7 @@ def _compiled(name: str) -> Callable[..., None]:
         return scalar if writable is None else numba.types.Array(scalar, 1, "C", readonly=not writable)
 
     options = {"nogil": True, "error_model": "numpy"}
-    dispatchers = {function: numba.njit(function, **options) for function in DEVICES}
+    dispatchers = {function: numba.njit(function, forceinline=True, **options) for function in DEVICES}
     homes = [
         (vars(module), key, value)
         for home, module in list(sys.modules.items())
@@ -69,6 +69,12 @@ def _run_python(kernel: Kernel, *arrays: Any) -> None:
 def run_kernel(request: pytest.FixtureRequest) -> RunKernel:
     """Run a kernel as Python, then compiled: ``run_kernel(kernel, *arrays)``."""
     return _run_python if request.param == "python" else _run_compiled
+
+
+@pytest.fixture(scope="session")
+def run_compiled() -> RunKernel:
+    """Run a kernel compiled, in tests with too many cells for Python."""
+    return _run_compiled
 
 
 Column = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
