@@ -19,9 +19,11 @@ __all__ = [
     "DEVICES",
     "FLOAT64",
     "FLOAT64_SCALAR",
+    "FLOAT64_VALUES",
     "INT32",
     "INT64",
     "INT64_SCALAR",
+    "INT64_VALUES",
     "KERNELS",
     "OFFSETS",
     "SURE",
@@ -49,6 +51,9 @@ INT32 = ("int32", True)
 INT64 = ("int64", True)
 UINT64_TABLE = ("uint64", False)
 FLOAT64 = ("float64", True)
+INT64_VALUES = ("int64", False)
+FLOAT64_VALUES = ("float64", False)
+"""Read only, as the columns of typed sources are."""
 INT64_SCALAR = ("int64", None)
 FLOAT64_SCALAR = ("float64", None)
 
