@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import (
     AfterValidator,
@@ -133,15 +133,15 @@ def model_of(field_type: Any, **config: Any) -> type[BaseModel]:
     [{}, {"strict": True}, {"str_strip_whitespace": True}, {"coerce_numbers_to_str": True}, {"use_enum_values": True}],
     ids=str,
 )
-def test_every_odd_text_gets_pydantics_verdict(field_type: Any, config: dict[str, Any]) -> None:
+def test_every_odd_text_gets_pydantics_verdict(way: str, field_type: Any, config: dict[str, Any]) -> None:
     cells: list[str | None] = [*TEXTS, None]
     assert_same_verdicts(model_of(field_type, **config), text_batch({"cell": cells}), [{"cell": c} for c in cells])
 
 
 @pytest.mark.parametrize("field_type", FIELD_TYPES, ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=st.lists(CELLS, min_size=1, max_size=30))
-def test_every_generated_text_gets_pydantics_verdict(field_type: Any, cells: list[str | None]) -> None:
+def test_every_generated_text_gets_pydantics_verdict(way: str, field_type: Any, cells: list[str | None]) -> None:
     assert_same_verdicts(model_of(field_type), text_batch({"cell": cells}), [{"cell": c} for c in cells])
 
 
@@ -208,7 +208,7 @@ def test_typed_cells_get_the_verdict_on_their_python_value(field_type: Any, colu
     assert_same_verdicts(model_of(field_type), typed_batch(pa.table({"cell": column})), rows)
 
 
-def test_a_slice_of_a_batch_is_judged_like_the_whole() -> None:
+def test_a_slice_of_a_batch_is_judged_like_the_whole(way: str) -> None:
     cells = [str(n) if n % 3 else "x" for n in range(20)]
     whole = text_batch({"cell": cells})
     assert verdicts_of_zoopipe(model_of(int), whole.slice(5, 12)) == verdicts_of_zoopipe(model_of(int), whole)[5:12]
@@ -331,9 +331,9 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_every_kind_of_model_gets_pydantics_verdict_on_text(model: type, data: st.DataObject) -> None:
+def test_every_kind_of_model_gets_pydantics_verdict_on_text(way: str, model: type, data: st.DataObject) -> None:
     names = data.draw(
         st.lists(st.sampled_from(["a", "b", "c", "d", "ID", "identity", "Name", "b1", "b2"]), unique=True, min_size=1)
     )
@@ -388,7 +388,7 @@ def test_plain_fields_and_field_validators_go_by_columns() -> None:
 
     plan = plan_of(Plain)
     assert plan.row_reason == ""
-    assert [field.route for field in plan.fields] == [Route.FIELD] * 3
+    assert [field.route for field in plan.fields] == [Route.KERNEL, Route.FIELD, Route.FIELD]
     assert plan.source_columns == {"a", "b", "c"}
 
 
@@ -420,7 +420,7 @@ def test_a_validator_that_breaks_ends_the_load_and_names_the_row() -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_invalid_utf8_rejects_its_row_only_and_only_if_the_column_is_needed() -> None:
+def test_invalid_utf8_rejects_its_row_only_and_only_if_the_column_is_needed(way: str) -> None:
     class One(BaseModel):
         a: int
 

@@ -91,6 +91,15 @@ class Column:
             self._array = array
         return array
 
+    def extended(self, values: Sequence[Any]) -> Column:
+        """The column with `values` behind its own: an array if it is held as one and they fit, else values."""
+        if self._values is None and self._array is not None:
+            try:
+                return Column(self.type, None, pa.concat_arrays([self._array, self.type.to_array(values)]))
+            except UnsupportedValueError:
+                pass  # what fits no array is kept exactly, as Python values
+        return Column(self.type, [*self.values, *values])
+
     def take(self, indices: RowNumbers) -> Column:
         """The column at `indices`: int64 (m,), each in ``0..n-1``."""
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]

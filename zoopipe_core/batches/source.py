@@ -117,7 +117,7 @@ class SourceBatch:
         )
 
     def split(self, size: int) -> list[SourceBatch]:
-        """This batch in pieces of at most `size` rows, in order."""
+        """The batch in pieces of at most `size` rows, in order."""
         if self.num_rows <= size:
             return [self]
         return [self.slice(start, min(start + size, self.num_rows)) for start in range(0, self.num_rows, size)]

@@ -1,6 +1,6 @@
 """How a model is applied to columns: each field's route, read from pydantic's core schema.
 
-    kernel   a compiled columnar check                          (the seam: `FieldPlan.kernel`)
+    kernel   a compiled columnar check, for text cells           (`kernel_rules`; until it is ready: field)
     field    pydantic validates the column's cells by themselves, all of them in one call
     row      pydantic validates whole rows
 
@@ -31,6 +31,7 @@ from typing_extensions import is_typeddict
 
 from zoopipe_core.batches.types import JSON, ColumnType
 from zoopipe_core.errors import SchemaModelError
+from zoopipe_core.schema.kernel_rules import KernelRule, rule_of
 from zoopipe_core.schema.model_types import CoreSchema, column_type_of_schema, inner_schema
 
 __all__ = ["UNSURE", "FieldPlan", "ModelPlan", "Route", "check_model", "plan_of"]
@@ -77,6 +78,7 @@ class FieldPlan:
         constant: a default that is the same object for every row, as a one-element tuple; None if there is none.
         route, reason: how it is validated, and why not faster.
         column_type: the type of its validated values.
+        kernel: the kernel's rule for text cells; None if there is none.
         plain: whether the validated values are what ``model_dump()`` returns, without a call.
         schema: its core schema.
     """
@@ -89,6 +91,7 @@ class FieldPlan:
     route: Route
     reason: str
     column_type: ColumnType
+    kernel: KernelRule | None
     plain: bool
     schema: CoreSchema
 
@@ -172,7 +175,7 @@ def plan_of(model: type) -> ModelPlan:
     >>> class User(BaseModel):
     ...     id: int
     >>> plan_of(User).fields[0].route.value
-    'field'
+    'kernel'
 
     Raises:
         SchemaModelError: `model` is no model, or pydantic cannot build its schema.
@@ -352,6 +355,7 @@ def _field_plan(name: str, raw: CoreSchema, config: CoreSchema, definitions: Map
     plain = inner["type"] in _SCALARS and not _has_functions(schema)
     excluded = bool(raw.get("serialization_exclude"))
     column_type = column_type_of_schema(schema, definitions)
+    rule = rule_of(schema, config) if plain and not reason else None
     if inner["type"] == "function-plain":
         column_type = JSON
     return FieldPlan(
@@ -360,9 +364,10 @@ def _field_plan(name: str, raw: CoreSchema, config: CoreSchema, definitions: Map
         output=None if excluded else _output_name(name, raw.get("serialization_alias"), config),
         required=required,
         constant=_constant_default(schema, plain),
-        route=Route.ROW if reason else Route.FIELD,
-        reason=reason or ("has a validator function" if _has_functions(schema) else ""),
+        route=Route.ROW if reason else Route.FIELD if rule is None else Route.KERNEL,
+        reason=reason or ("has a validator function" if _has_functions(schema) else "" if rule else "has no kernel"),
         column_type=column_type,
+        kernel=rule,
         plain=plain,
         schema=schema,
     )

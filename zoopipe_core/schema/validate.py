@@ -20,11 +20,13 @@ from pydantic_core import from_json, to_json
 
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.rejects import Reject, RejectBatch
-from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind, index_array
+from zoopipe_core.batches.source import JSON_COLUMN, RowNumbers, SourceBatch, SourceKind, index_array
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
 from zoopipe_core.errors import ValidatorError
+from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.schema.cells import BadCells, cell_values, readable_cells
-from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
+from zoopipe_core.schema.columns import judge_columns
+from zoopipe_core.schema.plan import UNSURE, ModelPlan
 
 __all__ = ["Validated", "Validator", "reject_rows"]
 
@@ -83,68 +85,22 @@ class Validator:
     # ---- columns ----------------------------------------------------------------------------------------------
 
     def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
-        cells, bad = _decode(batch, plan.source_columns)
-        sources = {f.name: next((name for name in f.inputs if name in cells), None) for f in plan.fields}
-        extra = plan.forbids_extra and any(name not in sources.values() for name in batch.batch.schema.names)
-        # A default that cannot simply be repeated, or a required column that is not there: pydantic knows.
-        open_default = any(sources[f.name] is None and f.constant is None for f in plan.fields)
-        if plan.row_reason or extra or open_default:
+        kernels = any(f.kernel is not None for f in plan.fields) and SWITCH.ready(batch.num_rows)
+        judged = judge_columns(plan, batch, kernels)
+        if judged is None:
+            cells, bad = _decode(batch, plan.source_columns)
             return self._whole_rows(plan, batch, _dicts(cells, batch.num_rows), errors, bad)
-        unsure = set(bad)
-        columns: dict[str, Sequence[Any]] = {}
-        for f in plan.fields:
-            source = sources[f.name]
-            if source is None:
-                assert f.constant is not None
-                columns[f.name] = [f.constant[0]] * batch.num_rows
-                continue
-            values = self._field(plan, f, cells[source])
-            if values is None:
-                return self._whole_rows(plan, batch, _dicts(cells, batch.num_rows), errors, bad)
-            if UNSURE in values:
-                unsure.update(index for index, value in enumerate(values) if value is UNSURE)
-            columns[f.name] = values
-        slow = sorted(unsure - bad.keys())
-        verdict = self._judge(plan, batch, [_row(cells, i) for i in slow], slow)
-        errors.update({index: [error] for index, error in bad.items()})
-        errors.update(verdict.errors)
-        kept = [index for index in range(batch.num_rows) if index not in errors] if errors else None
-        typed: dict[str, Column] = {}
-        for f in plan.fields:
-            if f.output is None:
-                continue
-            dumped = columns[f.name]
-            if verdict.accepted or not f.plain:
-                changed = self._dumped(plan, f, dumped, unsure)
-                for index, row in verdict.accepted.items():
-                    changed[index] = row[f.output]
-                dumped = changed
-            if kept is not None:
-                dumped = [dumped[index] for index in kept]
-            typed[f.output] = Column(f.column_type, dumped)
-        rows = batch.rows if kept is None else batch.rows[kept]
-        return ModelBatch(typed, rows, batch.source)
-
-    @staticmethod
-    def _field(plan: ModelPlan, f: FieldPlan, cells: list[Any]) -> list[Any] | None:
-        """The validated cells, `UNSURE` where pydantic did not accept one; None if the field cannot go by itself."""
-        try:
-            values: list[Any] = plan.column_validators[f.name].validate_python(cells)
-        except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
-            return None
-        # A validator that raises PydanticOmit leaves its item out of the list.
-        return values if len(values) == len(cells) else None
-
-    @staticmethod
-    def _dumped(plan: ModelPlan, f: FieldPlan, values: Sequence[Any], unsure: set[int]) -> list[Any]:
-        """The values as ``model_dump()`` shows them; those of rows under doubt are placeholders."""
-        if f.plain:
-            return list(values)
-        sure = [value for index, value in enumerate(values) if index not in unsure] if unsure else list(values)
-        dumped = iter(plan.column_serializers[f.name].to_python(sure))
-        return [None if index in unsure else next(dumped) for index in range(len(values))]
+        unsure = np.flatnonzero(judged.unsure)
+        accepted: dict[int, dict[str, Any]] = {}
+        if len(unsure):
+            cells, bad = _decode(batch, plan.source_columns, unsure)
+            places = unsure.tolist()
+            good = [i for i in range(len(places)) if i not in bad]
+            verdict = self._judge(plan, batch, [_row(cells, i) for i in good], [places[i] for i in good])
+            errors.update({places[i]: [error] for i, error in bad.items()})
+            errors.update(verdict.errors)
+            accepted = verdict.accepted
+        return judged.collect(batch, accepted)
 
     # ---- rows -------------------------------------------------------------------------------------------------
 
@@ -251,11 +207,16 @@ class Validator:
 # ---- helpers ------------------------------------------------------------------------------------------------------
 
 
-def _decode(batch: SourceBatch, wanted: frozenset[str] | None) -> tuple[dict[str, list[Any]], BadCells]:
-    """The values of the wanted columns, and the rows that hold a cell without a value."""
+def _decode(
+    batch: SourceBatch, wanted: frozenset[str] | None, rows: RowNumbers | None = None
+) -> tuple[dict[str, list[Any]], BadCells]:
+    """The values of the wanted columns, all or those at the indices `rows`, and the rows that hold a cell without a
+    value.
+    """
     cells: dict[str, list[Any]] = {}
     bad: BadCells = {}
-    for name, array in zip(batch.batch.schema.names, batch.batch.columns, strict=True):
+    taken = batch.batch if rows is None or not batch.batch.num_columns else batch.batch.take(index_array(rows))
+    for name, array in zip(taken.schema.names, taken.columns, strict=True):
         if wanted is None or name in wanted:
             cells[name], wrong = cell_values(name, array, batch.kind)
             for index, error in wrong.items():

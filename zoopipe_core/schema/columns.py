@@ -1,0 +1,121 @@
+"""Judging a batch by columns: each field's cells by a kernel, or by pydantic in one call.
+
+Nothing is rejected here. A row with a cell that was not accepted is *unsure* as a whole and goes to pydantic; what it
+accepts is put back into its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from zoopipe_core.batches.model import Column, ModelBatch
+from zoopipe_core.batches.source import SourceBatch, SourceKind
+from zoopipe_core.kernels._jit import SURE
+from zoopipe_core.schema.cells import cell_values
+from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
+
+__all__ = ["JudgedColumns", "judge_columns"]
+
+
+@dataclass(slots=True)
+class JudgedColumns:
+    """The columns of a batch after their cells were judged.
+
+    Attributes:
+        fields: each field of the model with its column; what stands in unsure rows means nothing.
+        unsure: bool (n,), the rows that pydantic has to decide.
+    """
+
+    fields: list[tuple[FieldPlan, Column]]
+    unsure: npt.NDArray[np.bool_]
+
+    def collect(self, batch: SourceBatch, accepted: Mapping[int, Mapping[str, Any]]) -> ModelBatch:
+        """The accepted rows: the sure ones, and of the unsure ones those that pydantic accepted, as dumps."""
+        outputs = [(f, column) for f, column in self.fields if f.output is not None]
+        if not self.unsure.any():
+            return ModelBatch({str(f.output): column for f, column in outputs}, batch.rows, batch.source)
+        sure = np.flatnonzero(~self.unsure)
+        slow = np.array(sorted(accepted), dtype=np.int64)
+        places = np.concatenate([sure, slow])
+        order = np.argsort(places, kind="stable") if len(slow) else None
+        columns: dict[str, Column] = {}
+        for f, column in outputs:
+            name = str(f.output)
+            taken = column.take(sure)
+            if order is not None:
+                taken = taken.extended([accepted[index][name] for index in slow.tolist()]).take(order)
+            columns[name] = taken
+        rows = batch.rows[places if order is None else places[order]]
+        return ModelBatch(columns, rows, batch.source)
+
+
+def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedColumns | None:
+    """Judge every cell that the model looks at; None if the rows of this batch have to go whole to pydantic.
+
+    `kernels` says whether compiled kernels may be used.
+    """
+    present = batch.batch.schema.names
+    sources = {f.name: next((name for name in f.inputs if name in present), None) for f in plan.fields}
+    if plan.row_reason or (plan.forbids_extra and any(name not in sources.values() for name in present)):
+        return None
+    # A default that cannot simply be repeated, or a required column that is not there: pydantic knows.
+    if any(sources[f.name] is None and f.constant is None for f in plan.fields):
+        return None
+    unsure = np.zeros(batch.num_rows, np.bool_)
+    # Kernels first: only rows that they are sure of are worth a look at the dumps of the others.
+    judged: dict[str, Column] = {}
+    later: list[FieldPlan] = []
+    for f in plan.fields:
+        source = sources[f.name]
+        if source is None:
+            assert f.constant is not None
+            judged[f.name] = Column(f.column_type, [f.constant[0]] * batch.num_rows)
+            continue
+        array = batch.batch.column(source)
+        if kernels and f.kernel is not None and batch.kind is SourceKind.TEXT and pa.types.is_binary(array.type):
+            judged[f.name], state = f.kernel.apply(array, f.column_type)
+            unsure |= state != SURE
+        else:
+            later.append(f)
+    validated: dict[str, Sequence[Any]] = {}
+    for f in later:
+        source = sources[f.name]
+        cells, bad = cell_values(str(source), batch.batch.column(source), batch.kind)
+        values = _validated(plan, f, cells)
+        if values is None:
+            return None
+        validated[f.name] = values
+        unsure[list(bad)] = True
+        if UNSURE in values:
+            unsure[[index for index, value in enumerate(values) if value is UNSURE]] = True
+    for f in later:
+        judged[f.name] = Column(f.column_type, _dumped(plan, f, validated[f.name], unsure))
+    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure)
+
+
+def _validated(plan: ModelPlan, f: FieldPlan, cells: list[Any]) -> list[Any] | None:
+    """The validated cells, `UNSURE` where pydantic did not accept one; None if the field cannot go by itself."""
+    try:
+        values: list[Any] = plan.column_validators[f.name].validate_python(cells)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise
+        return None
+    # A validator that raises PydanticOmit leaves its item out of the list.
+    return values if len(values) == len(cells) else None
+
+
+def _dumped(plan: ModelPlan, f: FieldPlan, values: Sequence[Any], unsure: npt.NDArray[np.bool_]) -> Sequence[Any]:
+    """The values as ``model_dump()`` shows them; those of unsure rows are placeholders."""
+    if f.plain:
+        return values
+    doubts = unsure.tolist()
+    sure = [value for value, doubt in zip(values, doubts, strict=True) if not doubt]
+    dumped = iter(plan.column_serializers[f.name].to_python(sure))
+    return [None if doubt else next(dumped) for doubt in doubts]
