@@ -13,7 +13,7 @@ from typing import Any
 
 from zoopipe_core.errors import SpecError, UnknownAdapterError
 
-__all__ = ["COMPRESSIONS", "resolve_input", "resolve_output"]
+__all__ = ["COMPRESSIONS", "resolve_input", "resolve_output", "without_query"]
 
 COMPRESSIONS = {".bz2": "bz2", ".gz": "gzip", ".zip": "zip", ".zst": "zstd"}
 """Suffix -> compression; it may follow any of the text formats' suffixes."""
@@ -111,7 +111,7 @@ def _by_suffix(path: str, side: int) -> tuple[str, dict[str, Any]]:
 
 
 def _suffix(path: str) -> str:
-    name = path.rstrip("/").rpartition("/")[2].lower()
+    name = without_query(path).rstrip("/").rpartition("/")[2].lower()
     stem, dot, last = name.rpartition(".")
     suffix = dot + last if dot else ""
     if suffix in COMPRESSIONS:
@@ -120,8 +120,20 @@ def _suffix(path: str) -> str:
     return suffix
 
 
+def without_query(path: str) -> str:
+    """A web address without what begins at ``?`` or ``#``; any other path as it is.
+
+    >>> without_query("https://host/users.csv.gz?token=1"), without_query("s3://bucket/part-?.csv")
+    ('https://host/users.csv.gz', 's3://bucket/part-?.csv')
+    """
+    return re.split(r"[?#]", path, maxsplit=1)[0] if re.match(r"https?://", path, re.IGNORECASE) else path
+
+
 def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", url)
+    if not _SCHEME.match(url):
+        return url
+    # A query may hold a token or a password.
+    return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", url.partition("?")[0])
 
 
 def _load(dotted: str) -> Any:

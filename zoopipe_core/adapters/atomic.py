@@ -1,26 +1,38 @@
 """Writing files for every format: an output that appears complete, or not at all.
 
-AtomicFile(path)  ->  write(data)*, prepare(), publish() | abort()
+    AtomicFile(path)  ->  write(data)*, prepare(), publish() | abort()
+
+    out/                       .orders.csv.3f9a0c.part    written and flushed here, readable by nobody else
+        orders.csv      <-     renamed at once; until then the old file stands
+
+Local paths, devices, and whatever fsspec can write.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from zoopipe_core.adapters.paths import filesystem_of, infer_compression, is_url, strip_credentials
+from zoopipe_core.adapters.paths import filesystem_of, infer_compression, is_url, local_path, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
 
 __all__ = ["AtomicFile"]
 
 PRIVATE_FILE = 0o600
+# Leaves room in the 255 bytes of a name for what is put around it.
+_MAX_NAME_BYTES = 200
+_ATTEMPTS = 5
+# These show an object when its upload is completed, and have no rename. All other file systems have one.
+_OBJECT_STORES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oss", "r2", "s3", "s3a"})
 
 
 class AtomicFile:
@@ -35,6 +47,7 @@ class AtomicFile:
         compression: as for `ByteSource`, but no zip.
 
     Raises:
+        SpecError: the file would be a zip archive.
         TargetWriteError: the folder cannot be made or written, or the path is a folder.
     """
 
@@ -42,45 +55,14 @@ class AtomicFile:
         self.path = path
         self.compression = infer_compression(path) if compression == "infer" else compression
         if self.compression == "zip":
-            raise SpecError(f"{path}: zip files can be read but not written; use .gz or .zst")
-        self._made: list[str] = []
+            raise SpecError(f"{strip_credentials(path)}: zip files can be read but not written; use .gz or .zst")
         self._state = "open"
-        self._written = 0
         with self.writing():
-            self._open()
-        self._sink: Any = self._file
+            self._place = _find_place(path)
+        self._raw = _CountedSink(self._place.file)
+        self._sink: Any = self._raw
         if self.compression is not None:
-            self._sink = pa.CompressedOutputStream(pa.PythonFile(self._file, mode="w"), self.compression)
-
-    def _open(self) -> None:
-        if is_url(self.path):
-            filesystem, name = filesystem_of(self.path)
-            self._temporary, self._target = None, name
-            self._file = filesystem.open(name, "wb", autocommit=False)
-            return
-        self._target = os.path.realpath(os.path.expanduser(self.path))
-        if os.path.isdir(self._target) or self.path.endswith("/"):
-            raise TargetWriteError(f"{self.path} is a folder; an output is a file")
-        folder = os.path.dirname(self._target)
-        self._make_folders(folder)
-        if os.path.exists(self._target) and not os.path.isfile(self._target):
-            self._temporary = None
-            self._file = open(self._target, "wb", buffering=0)  # noqa: SIM115
-            return
-        self._temporary = os.path.join(folder, f".{os.path.basename(self._target)[:100]}.{secrets.token_hex(6)}.part")
-        descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
-        os.fchmod(descriptor, PRIVATE_FILE)
-        self._file = open(descriptor, "wb", buffering=2**20)  # noqa: SIM115
-
-    def _make_folders(self, folder: str) -> None:
-        missing: list[str] = []
-        while not os.path.isdir(folder):
-            missing.append(folder)
-            folder = os.path.dirname(folder)
-        for path in reversed(missing):
-            os.makedirs(path, exist_ok=True)
-            self._made.append(path)
+            self._sink = pa.CompressedOutputStream(pa.PythonFile(self._raw, mode="w"), self.compression)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -90,21 +72,25 @@ class AtomicFile:
         except TargetWriteError:
             raise
         except OSError as error:
-            raise TargetWriteError(
-                error.errno, f"{strip_credentials(self.path)} cannot be written: {error.strerror or error}"
-            ) from error
+            advice = _ADVICE.get(error.errno or 0, "")
+            raised = TargetWriteError(
+                f"{strip_credentials(self.path)} cannot be written: {error.strerror or error}{advice}"
+            )
+            raised.errno = error.errno
+            raise raised from error
 
     @property
     def sink(self) -> Any:
-        """The open binary file, for libraries that write to file objects themselves (within `writing`)."""
+        """The open binary file, for libraries that write to file objects themselves (within `writing`).
+
+        They may close it; the file itself stays open until `prepare`.
+        """
         return self._sink
 
     @property
     def bytes_written(self) -> int:
         """Bytes on their way to the disk, after compression."""
-        if not self._file.closed:
-            self._written = int(self._file.tell())
-        return self._written
+        return self._raw.count
 
     def write(self, data: bytes | memoryview | pa.Buffer) -> None:
         """Append `data`.
@@ -120,35 +106,165 @@ class AtomicFile:
         if self._state != "open":
             return
         with self.writing():
-            if self._sink is not self._file:
-                self._sink.close()
-            if is_url(self.path):
-                self._file.close()
-            else:
-                if not self._file.closed:
-                    self._file.flush()
-                    self._written = int(self._file.tell()) if self._temporary is not None else self._written
-                    if self._temporary is not None:
-                        os.fsync(self._file.fileno())
-                    self._file.close()
-                elif self._temporary is not None:  # a compressor closes what it wraps
-                    self._written = os.path.getsize(self._temporary)
-                    _sync_path(self._temporary)
+            self._sink.close()
+            self._place.flush()
         self._state = "prepared"
 
     def publish(self) -> None:
         """Rename to the final name; the folder's entry is flushed too."""
         self.prepare()
-        if self._state == "published":
+        if self._state != "prepared":
             return
         with self.writing():
-            if is_url(self.path):
-                self._file.commit()
-            elif self._temporary is not None:
-                os.chmod(self._temporary, self._final_mode())
-                os.replace(self._temporary, self._target)
-                _sync_path(os.path.dirname(self._target))
+            self._place.publish()
         self._state = "published"
+
+    def abort(self) -> None:
+        """Remove what was written, and the folders that were made for it."""
+        if self._state in ("published", "aborted"):
+            return
+        self._state = "aborted"
+        # A compressor writes a last block when it is closed; on a full disk that would fail.
+        self._raw.discard = True
+        self._sink.close()
+        self._place.remove()
+
+
+_ADVICE = {
+    errno.EACCES: "; its folder has to be writable",
+    errno.EDQUOT: "; free some space, or write elsewhere",
+    errno.EFBIG: "; the process may not write so large a file (ulimit -f)",
+    errno.ENAMETOOLONG: "; a name may have 255 bytes",
+    errno.ENOSPC: "; free some space, or write elsewhere",
+    errno.EPERM: "; its folder has to be writable",
+    errno.EROFS: "; write elsewhere",
+}
+
+
+class _CountedSink(io.RawIOBase):
+    """The file as those that write into it see it: takes all bytes at once, counts them, and closes only itself.
+
+    Attributes:
+        count: bytes written.
+        discard: drop what is written from now on.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.count = 0
+        self.discard = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        view = memoryview(data).cast("B")
+        size = len(view)
+        while len(view) and not self.discard:
+            # An unbuffered file may take less than it is given.
+            taken = int(self._file.write(view))
+            self.count += taken
+            view = view[taken:]
+        return size
+
+    def tell(self) -> int:
+        return self.count
+
+
+# ---- where the bytes go ---------------------------------------------------------------------------------------
+
+
+class _Place(ABC):
+    """An output's open file, and how it becomes visible. A failing constructor leaves nothing behind."""
+
+    file: Any
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make what was written durable, and close the file."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Show the file under its name."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Close the file if it is open, and remove it."""
+
+
+def _find_place(path: str) -> _Place:
+    if is_url(path):
+        filesystem, name = filesystem_of(path)
+        protocol = filesystem.protocol
+        protocols = {protocol} if isinstance(protocol, str) else set(protocol)
+        return _ObjectPlace(filesystem, name) if protocols & _OBJECT_STORES else _RemotePlace(filesystem, name)
+    path = local_path(path)
+    # Looked at before links are resolved: what /dev/stdout leads to may have no path.
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return _DevicePlace(path)
+    return _LocalPlace(path)
+
+
+class _LocalPlace(_Place):
+    """A hidden file beside the target, renamed."""
+
+    def __init__(self, path: str) -> None:
+        self._target = os.path.realpath(path)
+        if os.path.isdir(self._target) or path.endswith("/"):
+            raise TargetWriteError(f"{path} is a folder; an output is a file: {path.rstrip('/')}/rows.csv")
+        self._made: list[str] = []
+        try:
+            self.file = self._open()
+        except BaseException:
+            self._remove_folders()
+            raise
+
+    def _open(self) -> io.RawIOBase:
+        attempt = 0
+        while True:
+            attempt += 1
+            self._make_folders(os.path.dirname(self._target))
+            try:
+                return self._open_hidden()
+            except FileNotFoundError:
+                # Another load that failed may have removed a folder which it had made.
+                if attempt == _ATTEMPTS:
+                    raise
+
+    def _open_hidden(self) -> io.RawIOBase:
+        folder, name = os.path.split(self._target)
+        if len(os.fsencode(name)) > 255:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        name = os.fsencode(name)[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
+        self._hidden = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.part")
+        descriptor = os.open(self._hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
+        os.fchmod(descriptor, PRIVATE_FILE)
+        return open(descriptor, "wb", buffering=0)
+
+    def _make_folders(self, folder: str) -> None:
+        missing: list[str] = []
+        while not os.path.isdir(folder):
+            if os.path.exists(folder):
+                raise TargetWriteError(f"{self._target} cannot be written: {folder} is a file and no folder")
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            try:
+                os.mkdir(path)
+            except FileExistsError:
+                continue  # another load made it, and removes it if it has to
+            self._made.append(path)
+            _sync_folder(os.path.dirname(path))
+
+    def flush(self) -> None:
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+    def publish(self) -> None:
+        os.chmod(self._hidden, self._final_mode())
+        os.replace(self._hidden, self._target)
+        _sync_folder(os.path.dirname(self._target))
 
     def _final_mode(self) -> int:
         """An existing file keeps its permissions; a new one gets what the umask allows."""
@@ -157,29 +273,87 @@ class AtomicFile:
         except FileNotFoundError:
             return self._new_mode
 
-    def abort(self) -> None:
-        """Remove what was written, and the folders that were made for it."""
-        if self._state in ("published", "aborted"):
-            return
-        self._state = "aborted"
-        if is_url(self.path):
-            self._file.discard()
-            return
-        try:
-            self._file.close()
-        except OSError:
-            # A full disk fails the flush within close(); the data is unwanted and the descriptor is released.
-            self._file = io.BytesIO()
-        if self._temporary is not None and os.path.exists(self._temporary):
-            os.unlink(self._temporary)
+    def remove(self) -> None:
+        self.file.close()
+        if os.path.exists(self._hidden):
+            os.unlink(self._hidden)
+        self._remove_folders()
+
+    def _remove_folders(self) -> None:
         for folder in reversed(self._made):
-            if os.path.isdir(folder) and not os.listdir(folder):
+            try:
                 os.rmdir(folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    raise
+                return  # another load uses it by now, or has removed it
 
 
-def _sync_path(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync_folder(folder: str) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written but not listed can't be flushed either
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems have no such flush
+            raise
     finally:
         os.close(descriptor)
+
+
+class _DevicePlace(_Place):
+    """A device or a pipe: what is written is gone at once."""
+
+    def __init__(self, path: str) -> None:
+        self.file = open(path, "wb", buffering=0)  # noqa: SIM115  closed by flush or remove
+
+    def flush(self) -> None:
+        self.file.close()
+
+    def publish(self) -> None:
+        return
+
+    def remove(self) -> None:
+        self.file.close()
+
+
+class _ObjectPlace(_Place):
+    """An object whose upload is completed late."""
+
+    def __init__(self, filesystem: Any, name: str) -> None:
+        self.file = filesystem.open(name, "wb", autocommit=False)
+
+    def flush(self) -> None:
+        self.file.close()
+
+    def publish(self) -> None:
+        self.file.commit()
+
+    def remove(self) -> None:
+        self.file.discard()
+
+
+class _RemotePlace(_Place):
+    """A hidden file beside the target on another file system, renamed."""
+
+    def __init__(self, filesystem: Any, name: str) -> None:
+        self._filesystem = filesystem
+        self._target = name
+        folder, slash, base = name.rpartition("/")
+        self._hidden = f"{folder}{slash}.{base[:_MAX_NAME_BYTES]}.{secrets.token_hex(6)}.part"
+        if folder:
+            filesystem.makedirs(folder, exist_ok=True)
+        self.file = filesystem.open(self._hidden, "wb")
+
+    def flush(self) -> None:
+        self.file.close()
+
+    def publish(self) -> None:
+        self._filesystem.mv(self._hidden, self._target)
+
+    def remove(self) -> None:
+        self.file.close()
+        if self._filesystem.exists(self._hidden):
+            self._filesystem.rm_file(self._hidden)

@@ -26,17 +26,27 @@ from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, Read
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.encodings import check_encoding
 from zoopipe_core.adapters.files import DecompressionLimits
-from zoopipe_core.adapters.paths import PathLike, Paths, describe_paths, normalize_paths, strip_credentials
+from zoopipe_core.adapters.paths import (
+    PathLike,
+    Paths,
+    check_compression,
+    check_output_path,
+    describe_paths,
+    normalize_paths,
+    strip_credentials,
+)
 from zoopipe_core.batches.model import MISSING, ModelBatch
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.errors import SpecError, TargetError
+from zoopipe_core.errors import SpecError, TargetError, UnsupportedValueError
 
 __all__ = ["CSVInputAdapter", "CSVOutputAdapter"]
 
 MAX_RECORD_BYTES = 64 * 2**20
+# The parser counts the bytes of a block with 32 bits.
+LARGEST_RECORD_BYTES = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CSVInputAdapter(InputAdapter):
     """Rows of one or more CSV files.
 
@@ -53,7 +63,8 @@ class CSVInputAdapter(InputAdapter):
         null_values: cells with one of these texts are None. By default none is: pydantic sees the text as it is.
         quoted_nulls: whether such a text counts as None within quotes too, as pandas and pyarrow have it.
         compression: ``"infer"`` from the suffix, ``"gzip"``, ``"bz2"``, ``"zstd"``, ``"zip"`` or None.
-        max_record_bytes: the longest record that is accepted.
+        max_record_bytes: how long a record may be at least before the load fails; at most 1 GiB. The parser looks at
+            blocks of this size if smaller ones do not hold a record.
         max_decompressed_bytes, max_compression_ratio: caps against decompression bombs.
 
     Blank lines are no records. Records are numbered from 1, header, comments and blank lines not counted.
@@ -93,7 +104,10 @@ class CSVInputAdapter(InputAdapter):
             raise SpecError(f"skip_rows has to be 0 or more, not {self.skip_rows}")
         if self.limit is not None and self.limit < 0:
             raise SpecError(f"limit has to be 0 or more, or None for all, not {self.limit}")
+        if not 1 <= self.max_record_bytes <= LARGEST_RECORD_BYTES:
+            raise SpecError(f"max_record_bytes has to be 1 to {LARGEST_RECORD_BYTES:,}, not {self.max_record_bytes:,}")
         check_encoding(self.encoding)
+        check_compression(self.compression)
         _ = self.dialect, self.limits
 
     @property
@@ -116,7 +130,7 @@ class CSVInputAdapter(InputAdapter):
         return CSVReader(self, request)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CSVOutputAdapter(OutputAdapter):
     r"""Rows into one CSV file, which appears complete or not at all.
 
@@ -125,9 +139,10 @@ class CSVOutputAdapter(OutputAdapter):
         delimiter, quotechar: single ASCII characters.
         fieldnames: the columns to write, in this order; None: all.
         header: whether to write one.
-        null_text: what stands for None; a text that equals it is quoted.
-        escape_formulas: put ``'`` before texts that a spreadsheet would run (``= + - @``, tab, carriage return).
-            This changes data: only for files that people open in a spreadsheet.
+        null_text: what stands for None; a text that equals it is quoted. Alone in its row, an empty one is quoted
+            too, since a blank line is no record.
+        escape_formulas: put ``'`` before texts that a spreadsheet would run (``= + - @``, tab, line breaks). Numbers
+            and dates stay as they are. This changes data: only for files that people open in a spreadsheet.
         lineterminator: ``"\n"`` or ``"\r\n"``.
         compression: ``"infer"``, ``"gzip"``, ``"bz2"``, ``"zstd"`` or None.
 
@@ -146,10 +161,7 @@ class CSVOutputAdapter(OutputAdapter):
     compression: str | None = "infer"
 
     def __post_init__(self) -> None:
-        path = normalize_paths(self.path)
-        if not isinstance(path, str):
-            raise SpecError("a CSV output is one file")
-        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "path", check_output_path("CSV", self.path, self.compression))
         if self.fieldnames is not None:
             object.__setattr__(self, "fieldnames", _texts("fieldnames", self.fieldnames))
         if self.quotechar is None or self.lineterminator not in ("\n", "\r\n"):
@@ -174,7 +186,8 @@ class CSVWriter(Writer):
         self._file = AtomicFile(str(adapter.path), adapter.compression)
         self._names: list[str] = []
         # A field needs quotes if the format could read it otherwise.
-        self._needs_quotes = re.compile(rf"[{re.escape(adapter.delimiter + adapter.quotechar)}\r\n]").search
+        special = re.escape(adapter.delimiter + adapter.quotechar)
+        self._needs_quotes = re.compile(rf"[{special}\r\n]|^\ufeff").search
 
     def start(self, types: Mapping[str, ColumnType]) -> None:
         wanted = self._adapter.fieldnames
@@ -187,46 +200,67 @@ class CSVWriter(Writer):
                 )
         self._names = list(types if wanted is None else wanted)
         if self._adapter.header and self._names:
-            self._file.write(self._line(self._texts(self._names)).encode())
+            try:
+                self._write_text(self._lines([self._texts([name]) for name in self._names]))
+            except UnicodeEncodeError as error:
+                raise UnsupportedValueError(
+                    f"{self._adapter.label}: a column name holds half of a surrogate pair, {error.object[:80]!r}, and "
+                    "cannot be written as UTF-8"
+                ) from error
 
     def write(self, batch: ModelBatch) -> None:
         if self._adapter.fieldnames is None:
             extra = [name for name in batch.columns if name not in self._names]
             if extra:
                 raise TargetError(
-                    f"{self._adapter.label}: the column {extra[0]!r} first appears in row {batch.rows[:1]} after the "
-                    "header was written; let the hook that adds it declare adds = {...}"
+                    f"{self._adapter.label}: the column {extra[0]!r} first appears in row {_first_row(batch)} after "
+                    "the header was written; let the hook that adds it declare adds = {...}"
                 )
-        columns: list[Iterable[str]] = []
+        if not self._names and batch.num_rows:
+            raise TargetError(f"{self._adapter.label}: rows without columns cannot be written as CSV")
+        columns: list[list[str]] = []
         for name in self._names:
             column = batch.columns.get(name)
-            if column is None:
-                columns.append([self._adapter.null_text] * batch.num_rows)
-            else:
-                columns.append(self._texts(column.values))
-        if not columns:
-            return
-        line = self._line
-        text = "".join(line(cells) for cells in zip(*columns, strict=True))
+            columns.append(self._texts([None] * batch.num_rows if column is None else column.values))
         try:
-            data = text.encode()
+            self._write_text(self._lines(columns))
         except UnicodeEncodeError as error:
-            raise TargetError(f"{self._adapter.label}: {text[error.start : error.end]!r} is no Unicode text") from error
-        self._file.write(data)
+            raise self._refused(batch, error) from error
 
-    def _line(self, cells: Iterable[str]) -> str:
-        return self._adapter.delimiter.join(cells) + self._adapter.lineterminator
+    def _write_text(self, text: str) -> None:
+        self._file.write(text.encode())
+
+    def _refused(self, batch: ModelBatch, error: UnicodeEncodeError) -> UnsupportedValueError:
+        """Which cell holds half of a surrogate pair, which no encoding has."""
+        for name in self._names:
+            values = batch.columns[name].values if name in batch.columns else []
+            for index, text in enumerate(self._texts(values)):
+                if any("\ud800" <= character <= "\udfff" for character in text):
+                    return UnsupportedValueError(
+                        f"{self._adapter.label}: column {name!r}, {batch.source} row {_row(batch, index)}: the text "
+                        f"{text[:80]!r} holds half of a surrogate pair and cannot be written as UTF-8"
+                    )
+        return UnsupportedValueError(f"{self._adapter.label}: the rows cannot be written as UTF-8: {error}")
+
+    def _lines(self, columns: Sequence[Sequence[str]]) -> str:
+        end = self._adapter.lineterminator
+        if len(columns) == 1:
+            # A blank line would be no record.
+            blank = self._adapter.quotechar * 2
+            return "".join([(text or blank) + end for text in columns[0]])
+        join = self._adapter.delimiter.join
+        return "".join([join(cells) + end for cells in zip(*columns, strict=True)])
 
     def _texts(self, values: Iterable[Any]) -> list[str]:
         null, quote, needs_quotes = self._adapter.null_text, self._adapter.quotechar, self._needs_quotes
-        escape = self._adapter.escape_formulas
+        escapes = self._adapter.escape_formulas
         texts = []
         for value in values:
             if value is None or value is MISSING:
                 texts.append(null)
                 continue
             text = cell_text(value)
-            if escape and isinstance(value, str) and text[:1] in _FORMULA_STARTS:
+            if escapes and text[:1] in _FORMULA_STARTS and not isinstance(value, _NO_FORMULAS):
                 text = "'" + text
             if not text or text == null or needs_quotes(text):
                 text = quote + text.replace(quote, quote + quote) + quote
@@ -247,7 +281,17 @@ class CSVWriter(Writer):
         return self._file.bytes_written
 
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# The last four are the full-width forms, which some spreadsheets take for the same.
+_FORMULA_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_NO_FORMULAS = (int, float, Decimal, date, time, timedelta)
+
+
+def _first_row(batch: ModelBatch) -> str:
+    return _row(batch, 0) if batch.num_rows else "?"
+
+
+def _row(batch: ModelBatch, index: int) -> str:
+    return f"{int(batch.rows[index]):,}"
 
 
 def _json_scalar(value: Any) -> str:

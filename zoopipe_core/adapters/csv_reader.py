@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from zoopipe_core.adapters.base import Reader, ReadRequest
-from zoopipe_core.adapters.csv_dialect import (
-    END_MARK,
-    CommentFilter,
-    ParserInput,
-    Pushback,
-    read_header,
-    restore_bytes,
-    unique_names,
-)
+from zoopipe_core.adapters.csv_dialect import HEAD_BYTES, read_header, refuse_binary, unique_names
+from zoopipe_core.adapters.csv_stream import END_MARK, CommentFilter, ParserInput, Pushback, restore_bytes
 from zoopipe_core.adapters.encodings import Readable, Utf8Stream
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.paths import expand_paths, file_size, strip_credentials
@@ -55,16 +49,17 @@ class _File:
         source = ByteSource(self.path, adapter.compression, adapter.limits)
         try:
             stream = Pushback(Utf8Stream(source, adapter.encoding))
+            refuse_binary(stream.peek(HEAD_BYTES), self.label)
             stream.skip_lines(adapter.skip_rows)
             if adapter.comment is not None:
-                stream = Pushback(CommentFilter(stream, adapter.dialect, adapter.max_record_bytes))
+                record = adapter.dialect.record_pattern()
+                stream = Pushback(CommentFilter(stream, adapter.comment, record, adapter.max_record_bytes, self.label))
             if adapter.fieldnames is not None:
                 return source, stream, list(adapter.fieldnames)
-            names, body = read_header(stream, adapter.dialect, self.label, adapter.max_record_bytes)
+            return source, stream, read_header(stream, adapter.dialect, self.label, adapter.max_record_bytes)
         except BaseException:
             source.close()
             raise
-        return source, body, names
 
     def reopen(self) -> None:
         """Back to the first record."""
@@ -85,7 +80,7 @@ class CSVReader(Reader):
         self._file: _File | None = _File(adapter, self._paths[0])
         self._first_names = list(self._file.names)
         self._duplicates = self._file.duplicates
-        self._sizes = _sizes(self._paths)
+        self._sizes = [file_size(path) for path in self._paths]
         self._done_bytes = 0
 
     @property
@@ -106,8 +101,10 @@ class CSVReader(Reader):
 
     @property
     def fraction(self) -> float | None:
-        total = sum(self._sizes) if None not in self._sizes else 0  # type: ignore[arg-type]
-        return min(1.0, self.bytes_read / total) if total else None
+        sizes = [size for size in self._sizes if size is not None]
+        if len(sizes) < len(self._sizes) or not sum(sizes):
+            return None
+        return min(1.0, self.bytes_read / sum(sizes))
 
     def close(self) -> None:
         if self._file is not None:
@@ -117,10 +114,10 @@ class CSVReader(Reader):
 
     def __iter__(self) -> Iterator[SourceBatch]:
         for index, path in enumerate(self._paths):
-            if self._file is None:
-                if index == 0:
-                    return
+            if index:
                 self._file = _File(self._adapter, path)
+            if self._file is None:  # closed before it was read
+                return
             for batch in self._read_file(self._file):
                 yield from batch.split(self._request.batch_size)
             self.close()
@@ -129,11 +126,11 @@ class CSVReader(Reader):
         """All batches of one file. Where a block turns out too small for a record, the file is read once more from
         its start with the largest block, and what was already handed on is passed over.
         """
-        block, passed = BLOCK_BYTES, 0
-        limit = self._adapter.limit
+        largest, limit = self._adapter.max_record_bytes, self._adapter.limit
+        block, passed = min(BLOCK_BYTES, largest), 0
         while True:
             try:
-                for batch in _Parse(self._adapter, self._request, file, block).batches():
+                for batch in _Parse(self._request, file, block).batches():
                     kept = _between(batch, passed, limit)
                     passed = max(passed, _last_number(batch))
                     if kept is not None:
@@ -142,29 +139,38 @@ class CSVReader(Reader):
                         return
                 return
             except _TooLong:
-                if block >= self._adapter.max_record_bytes:
-                    raise RecordTooLongError(
-                        f"{file.label}: the record after row {passed:,} or soon behind it is longer than "
-                        f"{self._adapter.max_record_bytes:,} bytes; an unclosed quote? Raise max_record_bytes if it is "
-                        "right, or pass quotechar=None if quotes mean nothing in this file"
-                    ) from None
-                block = self._adapter.max_record_bytes
+                if block >= largest or not file.source.can_reopen:
+                    raise _record_too_long(file, passed, block) from None
+                block = largest
             file.reopen()
+
+
+def _record_too_long(file: _File, passed: int, block: int) -> RecordTooLongError:
+    if block < file.adapter.max_record_bytes:
+        cure = "it is a pipe, which cannot be read again with more room: save it to a file first"
+    else:
+        cure = "Raise max_record_bytes if it is right, or pass quotechar=None if quotes mean nothing in this file"
+    return RecordTooLongError(
+        f"{file.label}: the record after row {passed:,} or soon behind it is longer than {block:,} bytes; an unclosed "
+        f"quote? {cure}"
+    )
 
 
 class _Parse:
     """One pass of pyarrow's parser over a file."""
 
-    def __init__(self, adapter: CSVInputAdapter, request: ReadRequest, file: _File, block: int) -> None:
+    def __init__(self, request: ReadRequest, file: _File, block: int) -> None:
+        adapter = file.adapter
         self._file = file
+        self._dialect = adapter.dialect
         self._input = ParserInput(file.body)
         self._faults: list[Fault] = []
         self._closed = False
         self._width = len(file.names)
         self._wanted = [i for i, name in enumerate(file.names) if request.wants(name)]
         nulls = list(adapter.null_values)
-        # With one column the end mark is a row like any other, and has to be seen.
-        included = self._wanted or ([0] if self._width else [])
+        # The records are counted by a column. With one column, the end mark is a row like any other.
+        included = [str(i) for i in self._wanted or [0]]
         self._read = arrow_csv.ReadOptions(
             use_threads=False, block_size=block, column_names=[str(i) for i in range(self._width)]
         )
@@ -178,59 +184,54 @@ class _Parse:
             invalid_row_handler=self._on_invalid_row,
         )
         self._convert = arrow_csv.ConvertOptions(
-            column_types={str(i): pa.binary() for i in included},
-            include_columns=[str(i) for i in included],
+            column_types=dict.fromkeys(included, pa.binary()),
+            include_columns=included,
             null_values=nulls,
             strings_can_be_null=bool(nulls),
             quoted_strings_can_be_null=adapter.quoted_nulls,
             check_utf8=False,
         )
 
+    # ---- records that are no rows -----------------------------------------------------------------------------
+
     def _on_invalid_row(self, row: arrow_csv.InvalidRow) -> str:
         text = row.text
         if text == _MARK_TEXT:
             self._closed = True
-            return "skip"
-        self._faults.append(self._ragged(row.number, row.actual_columns, text))
+        elif _MARK_TEXT in text:
+            self._closed = True
+            self._faults.append(self._unclosed(row.number, _readable(_without_mark(text))))
+        else:
+            message = f"the row has {row.actual_columns} cells where the header has {self._width}"
+            self._faults.append(Fault(row.number, "ragged_row", message, _readable(text)))
         return "skip"
 
-    def _ragged(self, number: int, actual: int, text: str) -> Fault:
-        raw, open_quote = self._original(text)
-        if open_quote:
-            self._closed = True
-            return _unclosed(number, raw)
-        message = f"the row has {actual} cells where the header has {self._width}"
-        return Fault(number, "ragged_row", message, raw)
+    def _unclosed(self, number: int, raw: str) -> Fault:
+        escape = self._dialect.escapechar
+        if escape is not None and raw.endswith(escape):
+            message = "an escape character ends the file"
+        else:
+            message = "a quote opens in this record and is never closed"
+        return Fault(number, "unclosed_quote", message, raw)
 
-    def _original(self, text: str) -> tuple[str, bool]:
-        """The record's text as it stood in the file, and whether it swallowed the end mark."""
-        open_quote = _MARK_TEXT in text
-        if open_quote:
-            text = text[: text.index(_MARK_TEXT)].removesuffix("\n")
-        return restore_bytes(text[:MAX_RAW_CHARS]).decode("utf-8", "backslashreplace"), open_quote
+    # ---- batches ----------------------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[SourceBatch]:
+        """The batches, the end mark taken out of the last one."""
         first = 1
-        held: SourceBatch | None = None
+        held: pa.RecordBatch | None = None
         try:
             reader = arrow_csv.open_csv(pa.PythonFile(self._input, mode="r"), self._read, self._parse, self._convert)
-            while True:
-                try:
-                    record_batch = reader.read_next_batch()
-                except StopIteration:
-                    break
-                batch = self._numbered(record_batch, first)
-                first = _last_number(batch) + 1 if batch.num_records else first
+            for record_batch in reader:
                 if held is not None:
-                    yield held
-                held = batch
+                    batch = self._numbered(held, first)
+                    first = max(first, _last_number(batch) + 1)
+                    yield batch
+                held = record_batch
         except pa.ArrowInvalid as error:
             raise self._translated(error) from error
-        rest = self._numbered(pa.RecordBatch.from_arrays([], names=[]), first, final=True)
         if held is not None:
-            yield from self._without_end_mark(held, rest)
-        elif rest.num_records:
-            yield rest
+            yield self._numbered(self._without_end_mark(held, first), first, final=True)
 
     def _translated(self, error: pa.ArrowInvalid) -> Exception:
         text = str(error)
@@ -249,46 +250,46 @@ class _Parse:
         numbers = number_rows(first, last - first + 1)
         if faults:
             numbers = np.setdiff1d(numbers, [fault.row for fault in faults], assume_unique=True)
-        names = [self._file.names[i] for i in self._wanted]
-        columns = record_batch.columns[: len(names)] if record_batch.num_columns else []
+        columns = record_batch.columns[: len(self._wanted)]
         if self._input.marked:
             columns = [_restored(column) for column in columns]
-        batch = pa.RecordBatch.from_arrays(columns, names=names[: len(columns)])
+        batch = pa.RecordBatch.from_arrays(columns, names=[self._file.names[i] for i in self._wanted])
         return SourceBatch(self._file.label, SourceKind.TEXT, batch, numbers[:count], faults)
 
-    def _without_end_mark(self, last: SourceBatch, rest: SourceBatch) -> Iterator[SourceBatch]:
+    def _without_end_mark(self, last: pa.RecordBatch, first: int) -> pa.RecordBatch:
         """The last batch without the end mark. If the mark did not come back as a record, a quote was left open and
         the last row swallowed it: that row is no row.
         """
-        faults = [*last.faults, *rest.faults]
         count = last.num_rows
-        if self._width == 1 and count:
-            # The mark is a row of its own.
-            text = bytes(last.batch.column(0)[count - 1].as_py() or b"") if last.batch.num_columns else END_MARK
-            count -= 1
-            if text != END_MARK:
-                raw, _ = self._original(text.decode("utf-8", "backslashreplace"))
-                faults.append(_unclosed(int(last.rows[count]), raw))
-        elif not self._closed and count:
-            count -= 1
-            cells = [_cell(column[count].as_py()) for column in last.batch.columns]
-            raw, _ = self._original(self._file.adapter.delimiter.join(cells))
-            faults.append(_unclosed(int(last.rows[count]), raw))
-        kept = last.slice(0, count)
-        yield SourceBatch(kept.source, kept.kind, kept.batch, kept.rows, sorted(faults, key=lambda f: f.row))
+        if self._closed or not count:
+            return last
+        cells = [column[count - 1].as_py() or b"" for column in last.columns]
+        if self._width == 1 and cells == [END_MARK]:
+            return last.slice(0, count - 1)
+        cells[-1] = cells[-1].partition(b"\n" + END_MARK)[0]
+        raw = self._dialect.join([cell.decode() for cell in cells], open_last=True)
+        number = first + count - 1 + len(self._faults)
+        self._faults.append(self._unclosed(number, _readable(raw)))
+        return last.slice(0, count - 1)
 
 
-def _unclosed(row: int, raw: str) -> Fault:
-    return Fault(row, "unclosed_quote", "a quote opens in this record and is never closed", raw[:MAX_RAW_CHARS])
+def _readable(text: str) -> str:
+    return restore_bytes(text[:MAX_RAW_CHARS]).decode("utf-8", "backslashreplace")
 
 
-def _cell(value: bytes | None) -> str:
-    return "" if value is None else value.decode("utf-8", "backslashreplace")
+def _without_mark(text: str) -> str:
+    return text[: text.index(_MARK_TEXT)].removesuffix("\n")
 
 
 def _restored(column: pa.Array) -> pa.Array:
     """The column with the bytes that `ParserInput` replaced put back."""
-    cells = (None if cell is None else restore_bytes(cell.decode()) for cell in column.to_pylist())
+    marked = pc.match_substring(column, b"\xf4\x8f")
+    places = np.flatnonzero(marked.fill_null(False))
+    if not len(places):
+        return column
+    cells = column.to_pylist()
+    for place in places.tolist():
+        cells[place] = restore_bytes(cells[place].decode())
     return pa.array(cells, pa.binary())
 
 
@@ -306,7 +307,3 @@ def _between(batch: SourceBatch, passed: int, limit: int | None) -> SourceBatch 
     if not kept.num_rows and not faults:
         return None
     return SourceBatch(kept.source, kept.kind, kept.batch, kept.rows, faults)
-
-
-def _sizes(paths: list[str]) -> list[int | None]:
-    return [file_size(path) for path in paths]

@@ -34,10 +34,13 @@ class Readable(Protocol):
         ...
 
 
-def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return _UNDECODABLE, error.end
+def _mark_undecodable(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeDecodeError):
+        return _UNDECODABLE, error.end
+    if isinstance(error, UnicodeEncodeError):
+        # The mark itself, or half of a surrogate pair that a decoder let through.
+        return b"\xff" * (error.end - error.start), error.end
+    raise error
 
 
 codecs.register_error("zoopipe_undecodable", _mark_undecodable)
@@ -87,7 +90,7 @@ class Utf8Stream:
                     break
         self._pending = head
         self._decoder: codecs.IncrementalDecoder | None = None
-        if name not in ("utf-8", "utf-8-sig", "ascii"):
+        if name not in ("utf-8", "utf-8-sig"):
             self._decoder = codecs.getincrementaldecoder(name)("zoopipe_undecodable")
             self._pending = self._convert(head, final=False)
         self._ended = False
@@ -108,5 +111,5 @@ class Utf8Stream:
 
     def _convert(self, data: bytes, final: bool) -> bytes:
         assert self._decoder is not None
-        # surrogateescape turns the mark of an undecodable byte into the byte 0xFF, which is never UTF-8.
-        return self._decoder.decode(data, final).encode("utf-8", "surrogateescape")
+        # The mark of an undecodable byte becomes the byte 0xFF, which is never UTF-8.
+        return self._decoder.decode(data, final).encode("utf-8", "zoopipe_undecodable")

@@ -8,9 +8,11 @@ Paths and URLs are handled by `zoopipe_core.adapters.paths`, outputs by `zoopipe
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +30,18 @@ from zoopipe_core.adapters.paths import (
     filesystem_of,
     infer_compression,
     is_url,
+    local_path,
     normalize_paths,
+    read_error,
     strip_credentials,
 )
-from zoopipe_core.errors import CorruptSourceError, DecompressionLimitError, SourceNotFoundError, SourceReadError
+from zoopipe_core.errors import (
+    CorruptSourceError,
+    DecompressionLimitError,
+    SourceNotFoundError,
+    SourceReadError,
+    SpecError,
+)
 
 __all__ = [
     "AtomicFile",
@@ -61,10 +71,20 @@ class DecompressionLimits:
         max_bytes: decompressed bytes of one file; default 1 TiB.
         max_ratio: decompressed over compressed bytes, looked at once a file has grown past 64 MiB; default 300
             (text rarely passes 50, gzip cannot pass 1032).
+
+    Raises:
+        SpecError: a cap is not above 0.
     """
 
     max_bytes: int = 2**40
     max_ratio: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not self.max_bytes > 0 or not self.max_ratio > 0:
+            raise SpecError(
+                "max_decompressed_bytes and max_compression_ratio have to be above 0, "
+                f"not {self.max_bytes!r} and {self.max_ratio!r}"
+            )
 
 
 @contextmanager
@@ -72,15 +92,19 @@ def reading(path: str) -> Iterator[None]:
     """Turn what the system says while `path` is read into errors that name it."""
     try:
         yield
+    except (SourceNotFoundError, SourceReadError):
+        raise
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"there is no file {strip_credentials(path)}") from error
-    except (SourceReadError, CorruptSourceError):
-        raise
     except OSError as error:
-        if error.errno is None:
-            # pyarrow's codecs report damage as an OSError without a number.
+        if type(error) is OSError and error.errno is None:
+            # So pyarrow reports damage.
             raise CorruptSourceError(f"{strip_credentials(path)} is damaged: {error}") from error
-        raise SourceReadError(f"{strip_credentials(path)} cannot be read: {error.strerror or error}") from error
+        raise read_error(path, error) from error
+
+
+# What `zipfile` lets through when a member is damaged.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 
 class _Readable(Protocol):
@@ -166,12 +190,23 @@ class ByteSource:
         with reading(self.path):
             try:
                 data = self._stream.read(size)
-            except (zipfile.BadZipFile, EOFError) as error:
-                raise CorruptSourceError(f"{strip_credentials(self.path)} is damaged: {error}") from error
+            except _DAMAGE as error:
+                raise self._damaged(error) from error
+            except OSError as error:
+                # pyarrow's and Python's codecs report damage as an OSError without a number.
+                if self.compression is None or error.errno is not None:
+                    raise
+                raise self._damaged(error) from error
         self.decompressed += len(data)
         if self.compression is not None:
             self._check_limits()
         return bytes(data)
+
+    def _damaged(self, error: Exception) -> CorruptSourceError:
+        return CorruptSourceError(
+            f"{strip_credentials(self.path)} is damaged, or no {self.compression} data: {error} (after "
+            f"{self.decompressed:,} bytes decompressed). Fetch it again, or pass compression=None if it is plain text"
+        )
 
     def _check_limits(self) -> None:
         name, grown = strip_credentials(self.path), self.decompressed
@@ -191,6 +226,11 @@ class ByteSource:
         """Bytes taken from the raw file so far."""
         return self._raw.taken
 
+    @property
+    def can_reopen(self) -> bool:
+        """Whether the file can be read a second time; a pipe cannot."""
+        return self.size is not None or is_url(self.path)
+
     def close(self) -> None:
         """Close the file; harmless if done already."""
         self._stream.close()
@@ -202,7 +242,7 @@ def _open_raw(path: str) -> tuple[Any, int | None]:
         filesystem, name = filesystem_of(path)
         file = filesystem.open(name, "rb")
         return file, getattr(file, "size", None)
-    path = os.path.expanduser(path)
+    path = local_path(path)
     if os.path.isdir(path):
         raise SourceReadError(f"{path} is a folder: name its files with a pattern, as in {path.rstrip('/')}/*.csv")
     local = open(path, "rb")  # noqa: SIM115  closed by ByteSource.close
@@ -211,18 +251,19 @@ def _open_raw(path: str) -> tuple[Any, int | None]:
 
 
 def _open_zip_member(raw: _CountedFile, path: str) -> _Readable:
+    label = strip_credentials(path)
     try:
         archive = zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
-        raise CorruptSourceError(f"{path} is no zip archive, or a truncated one: {error}") from error
+        raise CorruptSourceError(f"{label} is no zip archive, or a truncated one: {error}") from error
     members = [info for info in archive.infolist() if not info.is_dir()]
     if len(members) != 1:
         names = ", ".join(info.filename for info in members[:5]) or "none"
         raise CorruptSourceError(
-            f"{path} holds {len(members)} files ({names}); a zip input holds exactly one: unpack it and name the files"
+            f"{label} holds {len(members)} files ({names}); a zip input holds exactly one: unpack it and name the files"
         )
     raw.taken = 0  # the directory at the end was read first; what counts is the member
     try:
         return archive.open(members[0])
     except (RuntimeError, NotImplementedError) as error:
-        raise CorruptSourceError(f"{path}: {members[0].filename} cannot be unpacked: {error}") from error
+        raise CorruptSourceError(f"{label}: {members[0].filename} cannot be unpacked: {error}") from error

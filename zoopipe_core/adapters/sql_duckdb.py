@@ -9,6 +9,7 @@ that has the warehouse open can run a load into it.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,8 +46,6 @@ from zoopipe_core.errors import (
 )
 
 __all__ = ["DuckDB"]
-
-_ROWS = "zoopipe_rows"
 
 _TYPES: dict[pa.DataType, str] = {
     pa.bool_(): "BOOLEAN",
@@ -144,7 +143,7 @@ class DuckDB(Database):
         if "not a valid DuckDB" in text or isinstance(error, duckdb.SerializationException):
             kind = CorruptSourceError if self._read_only else TargetWriteError
             return kind(f"{self.url.path} is no DuckDB database: {text}")
-        if isinstance(error, duckdb.IOException) and not self._read_only:
+        if not self._read_only and (isinstance(error, duckdb.IOException) or "Could not write" in text):
             return TargetWriteError(f"{label} cannot be written: {text}")
         if isinstance(error, duckdb.TransactionException) and "onflict" in text:
             text = f"another connection created, altered or changed the table during the load; run it again ({text})"
@@ -309,13 +308,13 @@ class DuckDB(Database):
         return SQLType(name, _BY_NAME.get(name))
 
     def ingest(self, table: TableName, chunk: Sequence[pa.RecordBatch], *, temporary: bool) -> int:
-        connection = self._connect()
+        connection, view = self._connect(), f"_zoopipe_{secrets.token_hex(8)}"
         names = ", ".join(quote(name) for name in chunk[0].schema.names)
         with self._errors():
-            connection.register(_ROWS, pa.RecordBatchReader.from_batches(chunk[0].schema, chunk))
-            sql = f"INSERT INTO {table.sql} ({names}) SELECT * FROM {_ROWS}"  # noqa: S608  quoted
+            connection.register(view, pa.RecordBatchReader.from_batches(chunk[0].schema, chunk))
+            sql = f"INSERT INTO {table.sql} ({names}) SELECT * FROM temp.{view}"  # noqa: S608  quoted
             count = int(connection.execute(sql).fetchall()[0][0])
-            connection.unregister(_ROWS)
+            connection.unregister(view)
         return count
 
     def insert(self, sql: str) -> int:

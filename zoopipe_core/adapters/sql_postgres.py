@@ -85,7 +85,7 @@ _NATIVE_ARRAYS = frozenset("_" + name for name in _NATIVE - {"json", "jsonb"})
 # The driver's own errors carry no state that would say so.
 _LOST = re.compile("(server closed|no|terminating) (the )?connection|connection to (the )?server")
 _NOISE = re.compile(
-    r"^[A-Z_]+: (\[libpq\] )?(Failed to [^:]*: )?(PGRES_FATAL_ERROR )?(ERROR:\s*)?"
+    r"^([A-Z_]+: )?(\[libpq\] )?((Failed|Execution) [^:]*: )?(PGRES_FATAL_ERROR )?((ERROR|FATAL):\s*)?"
     r"|\s*(Query was: .*|\. SQLSTATE: \w+)\Z",
     re.DOTALL,
 )
@@ -383,7 +383,8 @@ def _recipe(field: pa.Field, source: str) -> tuple[str, pa.DataType, Decoder | N
         return f"{source}::bigint", pa.int64(), None
     if name in _NATIVE or name in _NATIVE_ARRAYS:
         return source, field.type, None
-    return f"{source}::text", pa.string(), None
+    # As the server prints it: a cast to text would add the netmask to an inet.
+    return f"CASE WHEN {source} IS NOT NULL THEN format('%s', {source}) END", pa.string(), None
 
 
 def _numeric(modifier: int) -> pa.DataType:

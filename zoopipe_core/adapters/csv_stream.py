@@ -1,0 +1,241 @@
+"""What lies between a CSV file's text and pyarrow's parser.
+
+    Utf8Stream -> Pushback -> CommentFilter -> ParserInput -> pyarrow.csv
+                  header,     comment          an end mark,
+                  skipped     lines            marked bytes
+                  lines
+
+Each of these is read with ``read(size)``, which returns what is convenient up to `size` bytes, and nothing at the end
+only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from zoopipe_core.adapters.encodings import Readable
+from zoopipe_core.errors import RecordTooLongError
+
+__all__ = ["END_MARK", "CommentFilter", "ParserInput", "Pushback", "restore_bytes"]
+
+# A record that no CSV file holds: NUL ENQ ACK NUL NAK SYN NUL. See `ParserInput`.
+END_MARK = b"\x00\x05\x06\x00\x15\x16\x00"
+CHUNK_BYTES = 2**16
+_BOM = b"\xef\xbb\xbf"
+
+
+class Pushback:
+    """A source that can be looked at before it is read, and whose lines can be skipped."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._head = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        if not self._head:
+            return self._source.read(size)
+        if size < 0:
+            data, self._head = self._head + self._source.read(-1), b""
+            return data
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, which stay to be read; fewer only if there are no more."""
+        parts, count = [self._head], len(self._head)
+        while count < size and (data := self._source.read(size - count)):
+            parts.append(data)
+            count += len(data)
+        self._head = b"".join(parts)
+        return self._head[:size]
+
+    def skip_lines(self, count: int) -> None:
+        """Drop `count` physical lines."""
+        while count > 0:
+            data = self.read(CHUNK_BYTES)
+            if not data:
+                return
+            if data.endswith(b"\r"):  # its \n may come next
+                data += self.read(1)
+            for match in re.finditer(rb"\r\n|\r|\n", data):
+                count -= 1
+                if count == 0:
+                    self._head = data[match.end() :] + self._head
+                    break
+
+
+class CommentFilter:
+    """Drops the records that begin with the comment character; the same character within quotes stays.
+
+    Args:
+        source: UTF-8 bytes.
+        mark: the comment character.
+        record: matches one whole record, see `Dialect.record_pattern`.
+        max_record_bytes: how far a record's end is looked for.
+        label: the source's name, for messages.
+    """
+
+    def __init__(
+        self, source: Readable, mark: str, record: re.Pattern[bytes], max_record_bytes: int, label: str
+    ) -> None:
+        self._source = source
+        self._mark = mark.encode()
+        escaped = re.escape(self._mark)
+        self._records = re.compile(rb"(?:(?!%s)%s)*+" % (escaped, record.pattern))
+        self._comments = re.compile(rb"(?:%s[^\r\n]*+(?:\n|\r\n|\r(?!\Z)))++" % escaped)
+        self._limit = max_record_bytes
+        self._label = label
+        self._buffer = b""
+        self._ready = b""
+        self._retry_at = 0
+        self._ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes without comments."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(2**20), b""))
+        while not self._ready and not self._ended:
+            data = self._source.read(max(size, CHUNK_BYTES))
+            self._ended = not data
+            self._buffer += data
+            if self._ended or len(self._buffer) >= self._retry_at:
+                self._ready = self._filtered()
+        data, self._ready = self._ready[:size], self._ready[size:]
+        return data
+
+    def _filtered(self) -> bytes:
+        """Whole records from the front of the buffer; at the end of the source, all of it."""
+        buffer, kept = self._buffer, []
+        position = self._end_of(self._records, 0)
+        kept.append(buffer[:position])
+        while (after := self._end_of(self._comments, position)) > position:
+            position = self._end_of(self._records, after)
+            kept.append(buffer[after:position])
+        rest = buffer[position:]
+        if self._ended:
+            if not rest.startswith(self._mark):
+                kept.append(rest)
+            rest = b""
+        elif len(rest) > self._limit:
+            raise RecordTooLongError(
+                f"{self._label}: a record is longer than {self._limit:,} bytes; an unclosed quote? Raise "
+                "max_record_bytes if it is right, or pass quotechar=None if quotes mean nothing in this file"
+            )
+        # A record is searched from its beginning each time: not again before there is twice as much of it.
+        self._retry_at = 0 if position else min(2 * len(rest), self._limit + 1)
+        self._buffer = rest
+        return b"".join(kept)
+
+    def _end_of(self, pattern: re.Pattern[bytes], position: int) -> int:
+        match = pattern.match(self._buffer, position)
+        return position if match is None else match.end()
+
+
+class ParserInput:
+    """The bytes as pyarrow's parser needs them; what is changed here is undone by the reader.
+
+    - Behind the last record stands a record of ours. pyarrow closes an open quote at the end of the input without a
+      word, and everything behind the quote becomes one cell. If our record comes back, all quotes were closed.
+    - A byte that is no UTF-8 becomes a character of a private range (`restore_bytes` undoes it): pyarrow cannot
+      report a ragged row that is not UTF-8.
+    - In front of a byte order mark stands a blank line: the file's own mark is gone by now, and this one is data.
+    - Reads are filled up: a short one would make a small block, and a record may not span three of them.
+
+    Attributes:
+        marked: whether a byte was replaced; only then is there anything to restore.
+    """
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._ready = b""
+        self._rest = b""  # the beginning of a character
+        self._started = False
+        self._ended = False
+        self.marked = False
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes, or up to three fewer."""
+        parts, count = [self._ready] if self._ready else [], len(self._ready)
+        while not self._ended and (size < 0 or count < max(1, size - 3)):
+            data = self._next(size - count)
+            parts.append(data)
+            count += len(data)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if size < 0 or len(data) <= size:
+            self._ready = b""
+            return data
+        self._ready = data[size:]
+        return data[:size]
+
+    def _next(self, size: int) -> bytes:
+        data = self._source.read(size)
+        if not data:
+            self._ended = True
+            data = b"\n" + END_MARK + b"\n"
+        if not self._started:
+            self._started = True
+            while len(data) < len(_BOM) and (more := self._source.read(1)):
+                data += more
+            if data.startswith(_BOM):
+                data = b"\n" + data
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        if data.isascii():
+            return data
+        if not self._ended:
+            data, self._rest = _cut_character(data)
+        return self._marked(data)
+
+    def _marked(self, data: bytes) -> bytes:
+        if b"\xf4" not in data and _is_utf8(data):  # 0xF4 begins the characters of the private range
+            return data
+        text = data.decode("utf-8", "surrogateescape")
+        marked = _UNSAFE.sub(_mark, text)
+        self.marked = self.marked or marked != text
+        return marked.encode()
+
+    def readable(self) -> bool:
+        """For pyarrow."""
+        return True
+
+    def close(self) -> None:
+        """For pyarrow, which closes what it reads from; the source is closed by its owner."""
+        self.closed = True
+
+
+# A private-use block of plane 16: one character for each byte from 0x80 to 0xFF. A text that holds one of these
+# characters has each of its bytes replaced too, so that what comes back is what was read.
+_MARKS_FROM = 0x10F700
+_MARKS = re.compile("[\U0010f780-\U0010f7ff]")
+_UNSAFE = re.compile("[\udc80-\udcff\U0010f780-\U0010f7ff]")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _mark(match: re.Match[str]) -> str:
+    return "".join(chr(_MARKS_FROM + byte) for byte in match[0].encode("utf-8", "surrogateescape"))
+
+
+def restore_bytes(text: str) -> bytes:
+    """The bytes that `ParserInput` read where the parser saw `text`."""
+    return _MARKS.sub(lambda match: chr(0xDC00 + ord(match[0]) - _MARKS_FROM), text).encode("utf-8", "surrogateescape")
+
+
+def _cut_character(data: bytes) -> tuple[bytes, bytes]:
+    """`data` up to its last whole character, and the one to three bytes of a character that the read cut in two."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return (data[:-back], data[-back:]) if length > back else (data, b"")
+        if byte < 0x80:
+            break
+    return data, b""
