@@ -1,9 +1,83 @@
 """What all tests share."""
 
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.databases"]
 
+ROOT = Path(__file__).resolve().parent.parent
+
 # The machine that runs the tests may be busy: how long one example took says nothing.
 settings.register_profile("zoopipe", deadline=None, print_blob=True)
 settings.load_profile("zoopipe")
+
+
+# ---- neither a server of yours nor your home folder is touched ------------------------------------------------------
+
+_HOME = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Airflow and Prefect read their settings when they are imported, and so do the processes that tests start."""
+    home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="zoopipe-tests-"))
+    (home / "prefect").mkdir()
+    (home / "airflow" / "dags").mkdir(parents=True)
+    for example in [*(ROOT / "dags_examples").glob("*.py"), *(ROOT / "tests" / "airflow" / "dags").glob("*.py")]:
+        shutil.copy(example, home / "airflow" / "dags")
+    os.environ |= {
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "airflow" / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",  # takes seconds, and no block is used
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "prefect" / "storage"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "prefect" / "memo_store.toml"),
+        "ZOOPIPE_CACHE_DIR": str(home / "kernels"),
+    }
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def compiled_kernels() -> Path:
+    """The file of compiled kernels, compiled once for all tests in a process of its own."""
+    from zoopipe_core.kernels.native import cache_file
+
+    subprocess.run([sys.executable, "-m", "zoopipe_core.kernels.native"], check=True)
+    return cache_file()
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """The URL of a Prefect server that lives as long as the tests."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=100):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="session")
+def airflow_dag() -> Callable[[str], Any]:
+    """DAGs by their id: those of tests/airflow/dags and of dags_examples, for `dag.test()`."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.utils.db import initdb
+
+    initdb()
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    assert not bag.import_errors
+    return bag.dags.__getitem__

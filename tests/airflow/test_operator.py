@@ -1,0 +1,140 @@
+"""`ZooPipeOperator` in real DAG runs (`dag.test()` runs tasks in this process, with Airflow's own signal handler)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoopipe_core import Pipe, PipeReport, PipeStatus
+
+ROWS = 200
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the DAGs of tests/airflow/dags/loads.py read and write."""
+    monkeypatch.setenv("LOAD_FOLDER", str(tmp_path))
+    lines = ["id,name", *(f"{number},user {number}" for number in range(ROWS))]
+    (tmp_path / "users.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """Airflow's task runner leaves its signal handler behind."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def run(dag: Any) -> Any:
+    """Run the one task of a DAG and return its task instance."""
+    [task_instance] = dag.test().get_task_instances()
+    return task_instance
+
+
+def xcom(task_instance: Any, key: str = "return_value") -> Any:
+    return task_instance.xcom_pull(task_ids="load", key=key)
+
+
+def test_the_report_of_a_load_is_the_return_value(airflow_dag: Callable[[str], Any], folder: Path) -> None:
+    task = run(airflow_dag("loads_users"))
+    assert task.state == "success"
+    value = xcom(task)
+    assert json.loads(json.dumps(value)) == value
+    report = PipeReport.from_dict(value)
+    assert (report.status, report.read_rows, report.loaded_rows) == (PipeStatus.COMPLETED, ROWS, ROWS)
+    assert len((folder / "users.jsonl").read_text().splitlines()) == ROWS
+    assert xcom(task, "report") is None
+
+
+def test_a_failed_load_fails_its_task_and_leaves_its_report(airflow_dag: Callable[[str], Any], folder: Path) -> None:
+    (folder / "users.csv").unlink()
+    task = run(airflow_dag("loads_users"))
+    assert task.state == "failed"
+    report = PipeReport.from_dict(xcom(task, "report"))
+    assert report.status is PipeStatus.FAILED
+    assert report.exception is not None
+    assert report.exception.type == "SourceNotFoundError"
+    assert xcom(task) is None
+
+
+def test_a_killed_task_stops_within_two_seconds_and_publishes_nothing(
+    airflow_dag: Callable[[str], Any], folder: Path
+) -> None:
+    killed_at = []
+
+    def kill() -> None:
+        while not (folder / "begun").exists():
+            time.sleep(0.02)
+        killed_at.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    task = run(airflow_dag("loads_users_slowly"))
+    assert time.monotonic() - killed_at[0] < 2
+    killer.join()
+    assert task.state == "failed"
+    assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
+    assert sorted(path.name for path in folder.iterdir()) == ["begun", "users.csv"]
+
+
+def test_a_task_that_is_killed_before_its_load_begins_stops_too(
+    airflow_dag: Callable[[str], Any], folder: Path
+) -> None:
+    task = run(airflow_dag("is_killed_before_the_load"))
+    assert task.state == "failed"
+    assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
+    assert not (folder / "users.jsonl").exists()
+
+
+def test_a_task_that_times_out_undoes_its_load(airflow_dag: Callable[[str], Any], folder: Path) -> None:
+    task = run(airflow_dag("times_out"))
+    assert task.state == "failed"
+    assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
+    assert sorted(path.name for path in folder.iterdir()) == ["begun", "users.csv"]
+
+
+def test_a_function_that_returns_no_pipe_fails_the_task(airflow_dag: Callable[[str], Any]) -> None:
+    assert run(airflow_dag("builds_no_pipe")).state == "failed"
+
+
+def test_what_is_no_pipe_is_refused_when_the_dag_is_parsed() -> None:
+    from zoopipe_airflow import ZooPipeOperator
+
+    with pytest.raises(TypeError, match=r"pipe has to be a zoopipe_core\.Pipe, or a function .* not 'users\.csv'"):
+        ZooPipeOperator(task_id="load", pipe="users.csv")
+
+
+def test_making_an_operator_looks_at_nothing(tmp_path: Path) -> None:
+    from zoopipe_airflow import ZooPipeOperator
+
+    def build() -> Pipe:
+        raise AssertionError("called while the DAG was parsed")
+
+    ZooPipeOperator(task_id="built", pipe=build)
+    ZooPipeOperator(task_id="given", pipe=Pipe(tmp_path / "missing.csv", tmp_path / "out" / "users.jsonl"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parsing_a_dag_file_that_builds_its_pipe_late_loads_nothing_heavy() -> None:
+    code = """
+import json, sys
+import airflow.sdk
+before = set(sys.modules)
+from zoopipe_airflow import ZooPipeOperator
+ZooPipeOperator(task_id="load", pipe=lambda: None)
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(json.dumps(sorted(loaded & {"dask", "duckdb", "numba", "numpy", "pandas", "prefect", "pyarrow", "ray"})))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout.splitlines()[-1]) == []

@@ -1,0 +1,89 @@
+"""A load's report as Prefect shows it: pure functions from a `PipeReport` to text, without any Prefect.
+
+What a report says comes from files and databases (paths, names of columns), so it is escaped: neither a `|` nor a
+backtick nor a tag in it changes the page.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import zlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoopipe_core import PipeReport
+
+__all__ = ["artifact_key", "report_markdown"]
+
+
+def artifact_key(name: str) -> str:
+    """A key that Prefect accepts (lower-case letters, digits, dashes), the same for the same load each time.
+
+    >>> artifact_key("duckdb:///warehouse.duckdb::flights")
+    'load-duckdb-warehouse-duckdb-flights'
+    """
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    if not name.isascii():  # letters are lost: a checksum keeps two names apart
+        words.append(f"{zlib.crc32(name.encode()):08x}")
+    return "-".join(["load", *words])
+
+
+def report_markdown(report: PipeReport) -> str:
+    """The report as a page: what became of the rows, where the time went, the commonest rejections, the error.
+
+    >>> from zoopipe_core import PipeReport, PipeStatus
+    >>> page = report_markdown(PipeReport(source="a.csv", target="b.csv", status=PipeStatus.COMPLETED, read_rows=3))
+    >>> page.splitlines()[0]
+    '### a.csv → b.csv: COMPLETED'
+    """
+    parts = [
+        f"### {_text(report.source)} → {_text(report.target)}: {report.status.name}",
+        _table(["read", "loaded", "rejected", "filtered", "added"], [_row_counts(report)]),
+        _table(["seconds", "rows/s", "reading", "validating", "hooks", "writing", "peak memory"], [_costs(report)]),
+    ]
+    if report.rejections:
+        rows = [
+            [item.field or "(row)", item.type, f"{item.count:,}", f"{item.source} row {item.row:,}"]
+            for item in report.rejections
+        ]
+        parts += ["#### Rejected rows", _table(["field", "error", "rows", "for example"], rows)]
+    if report.rejected_rows and report.rejects_target:
+        parts.append(f"Rejects are in {_text(report.rejects_target)}.")
+    if report.notes:
+        parts.append("\n".join(f"- {_text(note)}" for note in report.notes))
+    if report.exception is not None:
+        parts += ["#### Error", f"**{_text(report.exception.type)}**", _preformatted(report.exception.message)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row_counts(report: PipeReport) -> list[str]:
+    counts = (report.read_rows, report.loaded_rows, report.rejected_rows, report.filtered_rows, report.added_rows)
+    return [f"{count:,}" for count in counts]
+
+
+def _costs(report: PipeReport) -> list[str]:
+    seconds = (report.read_seconds, report.validate_seconds, report.hook_seconds, report.write_seconds)
+    return [
+        f"{report.duration_seconds:,.2f}",
+        f"{report.items_per_second:,.0f}",
+        *(f"{value:,.2f}" for value in seconds),
+        f"{report.peak_ram_bytes / 1e6:,.0f} MB",
+    ]
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([_text(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text(value: str) -> str:
+    """`value` on one line, with everything that Markdown or HTML would read as markup taken literally."""
+    escaped = html.escape(" ".join(value.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", escaped)
+
+
+def _preformatted(value: str) -> str:
+    """`value` as it stands: an indented block, which no text can end from within."""
+    return "\n".join(f"    {line}" for line in value.splitlines())
