@@ -19,9 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>[\w-]*)")
 NO_RUN = re.compile(r"<!-- no-run: \S.* -->")
-LINK = re.compile(
-    r"\]\(<?(?P<inline>[^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|^\[[^\]]+\]: +(?P<ref>\S+)", re.M
-)
+LINK = re.compile(r"\]\(<?(?P<inline>[^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|^\[[^\]]+\]: +(?P<ref>\S+)", re.M)
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.I)
 
 
@@ -82,11 +80,7 @@ def prose(text: str) -> str:
 def links(text: str) -> list[str]:
     """Targets of a page's relative links and images, without their #anchor."""
     found = (match["inline"] or match["ref"] for match in LINK.finditer(prose(text)))
-    return [
-        target.partition("#")[0]
-        for target in found
-        if not SCHEME.match(target) and not target.startswith("#")
-    ]
+    return [target.partition("#")[0] for target in found if not SCHEME.match(target) and not target.startswith("#")]
 
 
 def each_page() -> pytest.MarkDecorator:
@@ -152,9 +146,7 @@ echo [no](shell)
 
 
 def test_blocks_keep_the_line_numbers_of_the_page() -> None:
-    assert script(PAGE, runs=True).splitlines() == ["", "", "", "", "x = 1"] + [""] * 7 + [
-        "assert x == 1"
-    ]
+    assert script(PAGE, runs=True).splitlines() == ["", "", "", "", "x = 1"] + [""] * 7 + ["assert x == 1"]
     assert script(PAGE, runs=False).strip() == "serve()[x](y)"
 
 

@@ -106,11 +106,7 @@ class Import:
 
 
 def source_files() -> list[str]:
-    return sorted(
-        path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*.py")
-    )
+    return sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def imports(path: str, source: str) -> list[Import]:
@@ -188,8 +184,7 @@ def layer_faults(path: str, source: str) -> list[str]:
         if theirs is None:
             if LAYERS[mine[0]] is not LAYERS[-1]:
                 faults.append(
-                    f"{path}:{found.line}: imports {target!r} from the facade; name the module "
-                    "where it lives"
+                    f"{path}:{found.line}: imports {target!r} from the facade; name the module where it lives"
                 )
         elif not (theirs[0] < mine[0] or theirs == mine):
             faults.append(f"{path}:{found.line}: imports {target!r}, which is not to its left")
@@ -257,9 +252,7 @@ def test_a_library_is_imported_only_in_its_own_file() -> None:
 
 def test_integrations_import_public_names_and_never_each_other() -> None:
     public = public_names()
-    faults = [
-        fault for path in source_files() for fault in integration_faults(path, read(path), public)
-    ]
+    faults = [fault for path in source_files() for fault in integration_faults(path, read(path), public)]
     report(faults)
 
 
@@ -314,9 +307,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str, tmp_path: Path) -
 
 def test_the_core_leaves_no_heavy_module_behind() -> None:
     code = "import json, sys, zoopipe_core; print(json.dumps(sorted(sys.modules)))"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(json.loads(run.stdout)) & set(NOT_LOADED)
     assert not loaded, f"import zoopipe_core loads {sorted(loaded)}"
 

@@ -8,6 +8,7 @@ Public names are imported when they are first used: ``import zoopipe_core`` itse
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from zoopipe_core.report import PipeReport, PipeStatus
 
 __version__ = "0.1.0"
+
+# Who wants the log configures logging; without this, warnings would go to standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # name -> the module that it lives in
 _HOMES = {

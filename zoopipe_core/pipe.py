@@ -253,6 +253,9 @@ class _Run:
     def __init__(self, pipe: Pipe, progress: LoadProgress) -> None:
         self.progress = progress
         self.stop = threading.Event()
+        # Not the thread's own join and is_alive: in Python 3.11 a signal handler that raises within join() makes them
+        # take a running thread for one that has ended.
+        self.ended = threading.Event()
         self.thread = threading.Thread(target=self._load, args=(pipe,), name=f"zoopipe-{pipe.input_adapter.label}")
 
     def begin(self) -> None:
@@ -264,6 +267,7 @@ class _Run:
             self.stop.set()
             if self.thread.ident is None:
                 self.progress.finish(PipeStatus.FAILED, error)
+                self.ended.set()
             raise
 
     def _load(self, pipe: Pipe) -> None:
@@ -274,12 +278,14 @@ class _Run:
         except BaseException as error:  # noqa: BLE001  it is in the report; a thread has nobody to raise it to
             if not self.progress.snapshot().is_finished:
                 self.progress.finish(PipeStatus.FAILED, error)
+        finally:
+            self.ended.set()
 
     def end(self, timeout: float) -> None:
         """Tell the load to end, and wait for it up to `timeout` seconds."""
         self.stop.set()
         if self.thread is not threading.current_thread():
-            self.thread.join(timeout)
+            self.ended.wait(timeout)
 
 
 @dataclass(eq=False)
@@ -295,12 +301,11 @@ def _watch(run: _Run, timeout: float | None, display: Display | None) -> bool:
     deadline = None if timeout is None else time.monotonic() + timeout
     with _noticing_sigterm() as terminated, _ended_on_error(run):
         # Long waits are cut in slices: Python runs signal handlers between bytecodes of the main thread only.
-        while run.thread.is_alive() and not terminated():
+        while not run.ended.is_set() and not terminated():
             left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
             if left <= 0:
                 return False
-            run.thread.join(left)
-            if display is not None and run.thread.is_alive():
+            if not run.ended.wait(left) and display is not None:
                 display.update(run.progress.snapshot())
         if terminated():
             run.end(ABORT_GRACE_SECONDS)
