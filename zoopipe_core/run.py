@@ -195,7 +195,7 @@ class _Load:
             _check_batch(batch)
             if batch.source != checked and batch.num_rows and reader.columns is not None:
                 checked = batch.source
-                self._check_columns(batch.source, batch.batch.schema.names, frozenset())
+                self._check_columns(batch.source, batch.batch.schema.names, reader.duplicates)
             for piece in batch.split(self._pipe.executor.batch_size):
                 first_id = self._progress.count("read_rows") + 1
                 self._progress.add(read_rows=piece.num_records)

@@ -70,7 +70,10 @@ class Reader(ABC):
 
     @property
     def duplicates(self) -> frozenset[str]:
-        """Column names that stand in the source more than once; their later copies were renamed in `columns`."""
+        """Column names that stand more than once in the source, or in that one of several whose batches come now.
+
+        Their later copies were renamed in `columns`.
+        """
         return frozenset()
 
     @abstractmethod

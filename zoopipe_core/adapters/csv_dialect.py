@@ -13,6 +13,7 @@ from zoopipe_core.errors import CorruptSourceError, RecordTooLongError, SpecErro
 __all__ = ["Dialect", "read_header", "refuse_binary", "unique_names"]
 
 HEAD_BYTES = 2**16
+_MARK_TEXT = END_MARK.decode()
 # Each as long as it takes to be no text.
 _MAGIC = (
     (rb"PK\x03\x04", "a zip archive"), (rb"\x1f\x8b\x08", "gzip data"), (rb"BZh[1-9]1AY&SY", "bzip2 data"),
@@ -80,10 +81,10 @@ class Dialect:
             % (quote, newline, quoted, quote, quote, delimiter, quoted, delimiter, quote, newline)
         )
 
-    def parse_first(self, text: str) -> tuple[list[str], int]:
-        """The first record of `text` that is not blank, and the number of lines it took with what stood before."""
+    def parse_first(self, lines: Sequence[str]) -> tuple[list[str], int]:
+        """The first record of `lines` that is not blank, and the number of lines it took with what stood before."""
         rows = csv.reader(
-            iter(split_lines(text)),
+            lines,
             delimiter=self.delimiter,
             quotechar=self.quotechar,
             quoting=csv.QUOTE_NONE if self.quotechar is None else csv.QUOTE_MINIMAL,
@@ -131,21 +132,28 @@ def read_header(source: Pushback, dialect: Dialect, label: str, max_bytes: int) 
     while True:
         head = source.peek(wanted)
         ended = len(head) < wanted
+        text = head.decode("utf-8", "surrogateescape")
+        # As behind the last record: a mark that does not stand alone was swallowed by an open quote.
+        lines = split_lines(f"{text}\n{_MARK_TEXT}" if ended else text)
         try:
-            lines = split_lines(head.decode("utf-8", "surrogateescape"))
-            names, taken = dialect.parse_first("".join(lines))
+            names, taken = dialect.parse_first(lines)
         except csv.Error as error:
             raise CorruptSourceError(
                 f"{label}: the header cannot be parsed: {error}. An unclosed quote in it? Pass quotechar=None if "
                 "quotes mean nothing in this file"
             ) from error
-        # A record at the end of what was read may go on behind it.
-        if names and (ended or taken < len(lines)):
-            break
-        if ended:
+        if names == [_MARK_TEXT]:
             raise CorruptSourceError(
                 f"{label} is empty: it has no header. If empty files are right, pass fieldnames=[...]"
             )
+        if names and _MARK_TEXT in names[-1]:
+            raise CorruptSourceError(
+                f"{label}: a quote opens in the header and is never closed, or an escape character ends it. Pass "
+                "quotechar=None if quotes mean nothing in this file"
+            )
+        # A record at the end of what was read may go on behind it.
+        if names and (ended or taken < len(lines)):
+            break
         if len(head) > max_bytes:
             raise RecordTooLongError(f"{label}: no header ends within {max_bytes:,} bytes; an unclosed quote in it?")
         wanted *= 2

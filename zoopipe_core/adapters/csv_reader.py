@@ -48,7 +48,7 @@ class _File:
         adapter = self.adapter
         source = ByteSource(self.path, adapter.compression, adapter.limits)
         try:
-            stream = Pushback(Utf8Stream(source, adapter.encoding))
+            stream = Pushback(Utf8Stream(source, adapter.encoding, self.label))
             refuse_binary(stream.peek(HEAD_BYTES), self.label)
             stream.skip_lines(adapter.skip_rows)
             if adapter.comment is not None:
@@ -79,7 +79,7 @@ class CSVReader(Reader):
         self._paths = expand_paths(adapter.path)  # type: ignore[arg-type]  # normalized by the adapter
         self._file: _File | None = _File(adapter, self._paths[0])
         self._first_names = list(self._file.names)
-        self._duplicates = self._file.duplicates
+        self._duplicates = self._file.duplicates  # of the file that is read now, or was read last
         self._sizes = [file_size(path) for path in self._paths]
         self._done_bytes = 0
 
@@ -116,6 +116,7 @@ class CSVReader(Reader):
         for index, path in enumerate(self._paths):
             if index:
                 self._file = _File(self._adapter, path)
+                self._duplicates = self._file.duplicates
             if self._file is None:  # closed before it was read
                 return
             for batch in self._read_file(self._file):
@@ -202,7 +203,8 @@ class _Parse:
             self._closed = True
             self._faults.append(self._unclosed(row.number, _readable(_without_mark(text))))
         else:
-            message = f"the row has {row.actual_columns} cells where the header has {self._width}"
+            cells = "1 cell" if row.actual_columns == 1 else f"{row.actual_columns:,} cells"
+            message = f"the row has {cells} where the header has {self._width:,}"
             self._faults.append(Fault(row.number, "ragged_row", message, _readable(text)))
         return "skip"
 
@@ -230,8 +232,10 @@ class _Parse:
                 held = record_batch
         except pa.ArrowInvalid as error:
             raise self._translated(error) from error
-        if held is not None:
-            yield self._numbered(self._without_end_mark(held, first), first, final=True)
+        if held is None:
+            # The parser yields no batch where there is no row; there may be faults all the same.
+            held = pa.RecordBatch.from_pylist([], schema=reader.schema)
+        yield self._numbered(self._without_end_mark(held, first), first, final=True)
 
     def _translated(self, error: pa.ArrowInvalid) -> Exception:
         text = str(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from typing import Protocol
 
-from zoopipe_core.errors import SpecError
+from zoopipe_core.errors import CorruptSourceError, SpecError
 
 __all__ = ["Utf8Stream", "check_encoding"]
 
@@ -72,9 +72,13 @@ class Utf8Stream:
     Args:
         source: anything with ``read(size) -> bytes``.
         encoding: a Python codec's name.
+        label: the source's name, for messages.
+
+    Raises:
+        CorruptSourceError: `encoding` leaves the order of bytes to a mark, and there is none.
     """
 
-    def __init__(self, source: Readable, encoding: str = "utf-8") -> None:
+    def __init__(self, source: Readable, encoding: str, label: str) -> None:
         self._source = source
         name = check_encoding(encoding)
         head = source.read(4)
@@ -88,6 +92,11 @@ class Utf8Stream:
                 if head.startswith(mark):
                     head, name = head[len(mark) :], marked
                     break
+        if head and name in ("utf-16", "utf-32"):
+            raise CorruptSourceError(
+                f"{label} has no byte order mark, which encoding={encoding!r} needs; pass '{name}-le' or '{name}-be', "
+                "or the encoding that it has"
+            )
         self._pending = head
         self._decoder: codecs.IncrementalDecoder | None = None
         if name not in ("utf-8", "utf-8-sig"):

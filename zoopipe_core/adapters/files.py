@@ -199,6 +199,8 @@ class ByteSource:
                 raise self._damaged(error) from error
         self.decompressed += len(data)
         if self.compression is not None:
+            if size and not self._raw.taken:
+                raise self._damaged(EOFError("the file is empty"))
             self._check_limits()
         return bytes(data)
 

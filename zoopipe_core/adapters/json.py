@@ -152,7 +152,7 @@ class JSONReader(Reader):
         stop = None if adapter.limit is None else adapter.limit + 1
         if stop == row:
             return
-        stream = Utf8Stream(source, adapter.encoding)
+        stream = Utf8Stream(source, adapter.encoding, label)
         split = _SPLITTERS[adapter.format]
         for records in split(stream, label, BLOCK_BYTES, adapter.max_record_bytes):
             if stop is not None:
