@@ -105,15 +105,25 @@ class MultiThreadExecutor(BatchExecutor):
         tasks: SimpleQueue[_Task[T, R] | None] = SimpleQueue()
         threads: list[threading.Thread] = []
         in_flight: deque[Future[R]] = deque()
+        source = iter(items)
         try:
-            for item in items:
+            while True:
+                future: Future[R] = Future()
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:  # noqa: BLE001  its turn comes behind the items before it
+                    future.set_exception(error)
+                    in_flight.append(future)
+                    break
                 if len(threads) < workers:
                     thread = threading.Thread(target=_serve, args=(work, tasks), name="zoopipe-batch", daemon=True)
                     thread.start()
                     threads.append(thread)
-                future: Future[R] = Future()
                 in_flight.append(future)
                 tasks.put((item, future))
+                del item  # a batch must not live on while this thread waits for a result
                 if len(in_flight) >= workers + 2:
                     yield in_flight.popleft().result()
             while in_flight:
