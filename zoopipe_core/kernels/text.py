@@ -29,6 +29,7 @@ __all__ = [
     "Words",
     "check_length",
     "check_utf8",
+    "is_utf8",
     "lower_ascii",
     "match_words",
     "strip_ascii",
@@ -80,7 +81,7 @@ def _is_ascii(data: Bytes, at: int, end: int) -> bool:
 
 
 @device
-def _is_utf8(data: Bytes, at: int, end: int) -> bool:
+def is_utf8(data: Bytes, at: int, end: int) -> bool:
     """Whether ``data[at:end]`` is what Python decodes: no surrogates, no overlong forms, nothing above U+10FFFF."""
     while at < end:
         lead = int(data[at])
@@ -122,7 +123,7 @@ def check_utf8(data: Bytes, starts: Offsets, ends: Offsets, state: State) -> Non
         after = _run_end(starts, ends, i, count)
         if not _is_ascii(data, int(starts[i]) & PLACE, int(ends[after - 1])):
             for k in range(i, after):
-                if state[k] == SURE and not _is_utf8(data, int(starts[k]) & PLACE, int(ends[k])):
+                if state[k] == SURE and not is_utf8(data, int(starts[k]) & PLACE, int(ends[k])):
                     state[k] = UNSURE
         i = after
 
