@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,10 +53,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def compiled_kernels() -> Path:
     """The file of compiled kernels, compiled once for all tests in a process of its own."""
-    from zoopipe_core.kernels.native import cache_file
+    from zoopipe_core.kernels.compiler import compile_kernels
 
-    subprocess.run([sys.executable, "-m", "zoopipe_core.kernels.native"], check=True)
-    return cache_file()
+    return compile_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@
     ├── ValidatorError                         a validator of the model raised something else than a rejection
     ├── HookError                              a hook raised, or returned what is no batch
     ├── TooManyRejectsError                    more rejects than ``max_errors`` allows
+    ├── KernelError (RuntimeError)             kernels cannot be compiled, kept or run
     ├── MissingDependencyError (ImportError)   an optional package is not installed
     ├── LoadAbortedError                       the load was cancelled before it was published
     └── LoadFailedError                        raised by ``report.raise_for_status()``
@@ -43,6 +44,7 @@ __all__ = [
     "DecompressionLimitError",
     "DuplicateColumnError",
     "HookError",
+    "KernelError",
     "LoadAbortedError",
     "LoadFailedError",
     "MissingDependencyError",
@@ -182,6 +184,10 @@ class HookError(ZoopipeError):
 
 class TooManyRejectsError(ZoopipeError):
     """More rows were rejected than ``max_errors`` allows; nothing was published."""
+
+
+class KernelError(ZoopipeError, RuntimeError):
+    """Kernels cannot be compiled, kept or run. Loads do without them; raised where they are asked for by name."""
 
 
 class MissingDependencyError(ZoopipeError, ImportError):

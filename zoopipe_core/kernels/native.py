@@ -1,48 +1,44 @@
 """Kernels as machine code: compiled once with Numba, kept as object code, loaded without Numba.
 
-    compile_all()   in a process of its own:  Python ──Numba──▶ object code ──▶ one file in the cache
-    load()          in a load:                that file ──LLVM's loader──▶ Kernel.native
+    compiler.compile_kernels()   in a process of its own:  Python ──Numba──▶ object code ──▶ one file in the cache
+    native.load()                in a load:                that file ──LLVM's loader──▶ Kernel.native
 
 A scheduled task is a fresh process. Importing Numba and letting it look up its own cache takes longer than many a
 load; mapping object code into memory takes milliseconds. Numba gives a compiled function a plain C calling convention
 (``int f(ret*, error**, arrays flattened to seven words each)``), which ctypes can call, and ctypes lets go of the GIL.
-
-The file's name is a hash of everything that the code depends on: the kernels' sources, Numba, LLVM and the processor.
-It is written aside and renamed, so that several first runs may compete; it is only loaded if no other user could
-have written it; and every kernel is checked against its Python form on a small example before it is used.
+Each call checks what it is given, because machine code does not. Before any kernel is used, `probe.tell` must give
+what it gives as Python.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib
-import json
 import logging
+import operator
 import os
-import stat
-import struct
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
-from zoopipe_core.kernels._jit import DEVICES, KERNELS, Kernel, Parameter
+import numpy as np
 
-__all__ = ["FAMILIES", "cache_file", "compile_all", "compile_in_background", "is_disabled", "load"]
+from zoopipe_core.errors import KernelError
+from zoopipe_core.kernels import cache
+from zoopipe_core.kernels._jit import KERNELS, Kernel
+
+__all__ = ["FAMILIES", "import_families", "is_disabled", "kernels", "load", "prototype"]
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("numbers", "temporal", "text", "uuids")
+FAMILIES = (
+    "cells", "emit", "format_floats", "format_numbers", "format_temporal", "format_text", "format_uuids",
+    "numbers", "probe", "temporal", "text", "uuids",
+)  # fmt: skip
 """The modules with kernels, all of which are compiled together."""
 
-MAGIC = b"ZPK1"
-_CTYPES = {"int64": ctypes.c_int64, "float64": ctypes.c_double}
 # What Numba flattens an array into: meminfo, parent, item count, item size, data, shape, stride.
 _ARRAY_WORDS = (
     ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_ssize_t,
@@ -51,8 +47,15 @@ _ARRAY_WORDS = (
 
 
 def is_disabled() -> bool:
-    """Whether the environment forbids compiled kernels: ``ZOOPIPE_KERNELS=off`` or ``NUMBA_DISABLE_JIT=1``."""
-    return os.environ.get("ZOOPIPE_KERNELS", "").lower() == "off" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+    """Whether kernels must not be used compiled: ``ZOOPIPE_KERNELS=off``, ``NUMBA_DISABLE_JIT=1``, or no POSIX system.
+
+    Elsewhere the owner of a file cannot be told, and what is loaded cannot be trusted.
+    """
+    return (
+        os.name != "posix"
+        or os.environ.get("ZOOPIPE_KERNELS", "").lower() == "off"
+        or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+    )
 
 
 def import_families() -> None:
@@ -61,167 +64,89 @@ def import_families() -> None:
         importlib.import_module(f"zoopipe_core.kernels.{family}")
 
 
-# ---- the cache ----------------------------------------------------------------------------------------------------
-
-
-def cache_file() -> Path:
-    """Where the compiled kernels of this installation on this machine belong.
-
-    ``ZOOPIPE_CACHE_DIR`` if it is set, else the user's cache folder, else a private one for temporary files.
-    """
-    return _cache_folder() / f"kernels-{_fingerprint()}.bin"
-
-
-def _cache_folder() -> Path:
-    named = os.environ.get("ZOOPIPE_CACHE_DIR")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(base) if base else Path.home() / ".cache"
-    folder = folder / "zoopipe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"zoopipe-{os.geteuid()}"
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / f"zoopipe-{os.geteuid()}"
-
-
-def _fingerprint() -> str:
-    import llvmlite.binding as llvm
-
-    digest = hashlib.sha256(MAGIC)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    features = sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
-    for part in (metadata.version("numba"), metadata.version("llvmlite"), llvm.get_host_cpu_name(), *features):
-        digest.update(part.encode())
-    digest.update(str(struct.calcsize("P")).encode())
-    return digest.hexdigest()[:32]
-
-
-def _read_trusted(path: Path) -> bytes | None:
-    """The file's bytes, if it is there and nobody but its owner, who is us or root, may write to it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except (FileNotFoundError, PermissionError):
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            logger.warning("compiled kernels in %s are not ours alone to write and were not loaded", path)
-            return None
-        return file.read()
-
-
-# ---- compiling ----------------------------------------------------------------------------------------------------
-
-
-def compile_all(path: Path | None = None) -> Path:
-    """Compile every kernel and keep the result; takes some seconds. To be called in a process of its own.
-
-    Raises:
-        OSError: the cache cannot be written.
-    """
-    path = path or cache_file()
+def kernels() -> dict[str, Kernel]:
+    """Name -> kernel, for all `FAMILIES`; `KERNELS` may hold others, that somebody declared elsewhere."""
     import_families()
-    _compile_devices()
-    index: dict[str, Any] = {}
-    body = b""
-    for name, declared in sorted(KERNELS.items()):
-        symbol, code = _compile(declared)
-        index[name] = {"symbol": symbol, "start": len(body), "size": len(code)}
-        body += code
-    head = json.dumps({"kernels": index, "sha256": hashlib.sha256(body).hexdigest()}).encode()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(MAGIC + struct.pack("<Q", len(head)) + head + body)
-    os.replace(part, path)
-    return path
+    return {name: declared for name, declared in KERNELS.items() if name.partition(".")[0] in FAMILIES}
 
 
-def _compile_devices() -> None:
-    """Replace every function that kernels call by its compiled form, in the modules that use it."""
-    from numba import njit
+def prototype(declared: Kernel) -> str:
+    """A kernel's name and parameters, as they have to be the same where it is compiled and where it is called.
 
-    compiled = {function: njit(nogil=True, error_model="numpy", forceinline=True)(function) for function in DEVICES}
-    for module in [m for name, m in sys.modules.items() if name.startswith("zoopipe_core.kernels.")]:
-        names = vars(module)
-        for name, value in list(names.items()):
-            if isinstance(value, FunctionType) and value in compiled:
-                names[name] = compiled[value]
-
-
-def _compile(declared: Kernel) -> tuple[str, bytes]:
-    from numba import njit, types
-
-    def numba_type(parameter: Parameter) -> Any:
-        dtype, writable = parameter
-        kind = getattr(types, dtype)
-        return kind if writable is None else types.Array(kind, 1, "C", readonly=not writable)
-
-    signature = types.void(*map(numba_type, declared.signature))
-    dispatcher = njit(signature, nogil=True, error_model="numpy")(declared.function)
-    result = dispatcher.overloads[dispatcher.signatures[0]]
-    return result.fndesc.llvm_func_name, result.library._get_compiled_object()
-
-
-def compile_in_background() -> subprocess.Popen[bytes]:
-    """Start compiling in a process of its own, at low priority; it fills the cache even if we end before it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "zoopipe_core.kernels.native"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
-    )
+    >>> from zoopipe_core.kernels.numbers import check_float64_finite
+    >>> prototype(check_float64_finite)
+    'numbers.check_float64_finite(const float64[], uint8[])'
+    """
+    forms = {None: "{}", False: "const {}[]", True: "{}[]"}
+    return f"{declared.name}({', '.join(forms[writable].format(dtype) for dtype, writable in declared.signature)})"
 
 
 # ---- loading ------------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
-_engines: list[Any] = []  # what was loaded lives as long as the process
+_loaded: Path | None = None
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # the thread that held it may not have come along
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load() -> bool:
     """Load the compiled kernels from the cache. False if they are not there, or not fit to be used.
 
-    Cheap if they are loaded already. Safe to be called by several threads.
+    Cheap if they are loaded already. Safe to be called by several threads: the others wait for the first.
     """
+    global _loaded
     if is_disabled():
         return False
     with _lock:
-        if _engines:
+        if _loaded is not None:
             return True
-        data = _read_trusted(cache_file())
-        if data is None:
+        try:
+            found = cache.find(cache.fingerprint())
+            if found is None:
+                return False
+            _install(found)
+        except KernelError as error:
+            logger.warning("kernels are not used, pydantic does it all: %s", error)
             return False
-        import_families()
-        return _install(data)
+        _loaded = found.path
+        return True
 
 
-def _install(data: bytes) -> bool:
-    if data[: len(MAGIC)] != MAGIC:
-        return False
-    (size,) = struct.unpack_from("<Q", data, len(MAGIC))
-    start = len(MAGIC) + 8
-    head = json.loads(data[start : start + size])
-    body = data[start + size :]
-    if hashlib.sha256(body).hexdigest() != head["sha256"] or set(head["kernels"]) != set(KERNELS):
-        logger.warning("the compiled kernels in the cache are damaged; they will be compiled again")
-        return False
-    engines = []
-    for name, place in head["kernels"].items():
-        engine, address = _map_code(body[place["start"] : place["start"] + place["size"]], place["symbol"])
-        engines.append(engine)
-        KERNELS[name].native = _callable(KERNELS[name], address)
-    _engines.extend(engines)
-    return True
+def _install(compiled: cache.Compiled) -> None:
+    """Make every kernel's compiled form the one that is called.
+
+    Raises:
+        KernelError: the code is not that of these kernels, or does not do what it should.
+    """
+    from zoopipe_core.kernels import probe
+
+    declared = {prototype(kernel): kernel for kernel in kernels().values()}
+    if set(compiled.symbols) != set(declared):
+        raise KernelError(f"{compiled.path} holds other kernels than this process; was the package just upgraded?")
+    addresses = _map_code(compiled.code, compiled.symbols)
+    ready = {text: _callable(kernel, addresses[text]) for text, kernel in declared.items()}
+    _check(probe.tell, ready[prototype(probe.tell)], probe.examples)
+    for text, kernel in declared.items():
+        kernel.native = ready[text]
 
 
-def _map_code(code: bytes, symbol: str) -> tuple[Any, int]:
+def _check(declared: Kernel, native: Callable[..., None], examples: Callable[[], tuple[Any, ...]]) -> None:
+    expected, found = examples(), examples()
+    declared.function(*expected)
+    native(*found)
+    if not all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True)):
+        raise KernelError("compiled kernels do not get what they are given; Numba's calling convention has changed")
+
+
+def _map_code(code: bytes, symbols: dict[str, str]) -> dict[str, int]:
+    """Put an object file into memory, for as long as the process lives; the address of each of `symbols`."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -230,51 +155,77 @@ def _map_code(code: bytes, symbol: str) -> tuple[Any, int]:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    address = engine.get_function_address(symbol)
-    if not address:
-        raise RuntimeError(f"the compiled kernels lack the symbol {symbol}")
-    return engine, address
+    addresses = {key: engine.get_function_address(symbol) for key, symbol in symbols.items()}
+    # Never freed: at the end of the process, a daemon thread may still be running in it.
+    engine.detach()
+    missing = [key for key, address in addresses.items() if not address]
+    if missing:
+        raise KernelError(f"the compiled kernels lack {', '.join(missing)}")
+    return addresses
+
+
+# ---- calling ------------------------------------------------------------------------------------------------------
 
 
 def _callable(declared: Kernel, address: int) -> Callable[..., None]:
     words: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
     for dtype, writable in declared.signature:
-        words.extend(_ARRAY_WORDS if writable is not None else [_CTYPES[dtype]])
+        if writable is None:
+            words.append(ctypes.c_int64 if dtype == "int64" else ctypes.c_double)
+        else:
+            words.extend(_ARRAY_WORDS)
     native = ctypes.CFUNCTYPE(ctypes.c_int32, *words)(address)
-    signature = declared.signature
     name = declared.name
+    parameters = [(np.dtype(dtype), writable) for dtype, writable in declared.signature]
 
     def call(*arguments: Any) -> None:
         result, error = ctypes.c_void_p(), ctypes.c_void_p()
-        flat = _flatten(name, signature, arguments)
+        flat = _flatten(name, parameters, arguments)
         status = native(ctypes.addressof(result), ctypes.addressof(error), *flat)
         if status:
-            raise RuntimeError(f"the kernel {name} ended with status {status}")
+            raise KernelError(f"the kernel {name} ended with status {status}")
 
     return call
 
 
-def _flatten(name: str, signature: Sequence[Parameter], arguments: Sequence[Any]) -> list[Any]:
-    if len(arguments) != len(signature):
-        raise TypeError(f"the kernel {name} takes {len(signature)} arguments, not {len(arguments)}")
+def _flatten(name: str, parameters: Sequence[tuple[Any, bool | None]], arguments: Sequence[Any]) -> list[Any]:
+    """The words that machine code takes; it trusts them: a wrong type here would be a wrong address there.
+
+    Raises:
+        TypeError, OverflowError: an argument is not what the kernel was compiled for.
+    """
+    if len(arguments) != len(parameters):
+        raise TypeError(f"the kernel {name} takes {len(parameters)} arguments, not {len(arguments)}")
     flat: list[Any] = []
-    for (dtype, writable), argument in zip(signature, arguments, strict=True):
+    for (dtype, writable), argument in zip(parameters, arguments, strict=True):
         if writable is None:
-            flat.append(argument)
+            flat.append(_scalar(name, dtype, argument))
             continue
-        # The code trusts what it gets: a wrong type here would be a wrong address there.
-        if argument.dtype.name != dtype or argument.ndim != 1 or not argument.flags.c_contiguous:
+        flags = argument.flags
+        # The dtypes are compared, not their names, which do not tell the byte order.
+        if argument.dtype != dtype or argument.ndim != 1 or not flags.c_contiguous or not flags.aligned:
             raise TypeError(
-                f"the kernel {name} takes a contiguous {dtype} array, not {argument.dtype} {argument.shape}"
+                f"the kernel {name} takes a contiguous, aligned {dtype} array, not {argument.dtype} {argument.shape}"
             )
-        if writable and not argument.flags.writeable:
+        if writable and not flags.writeable:
             raise TypeError(f"the kernel {name} writes to an array that is read-only")
         size, item = argument.size, argument.itemsize
         flat.extend((None, None, size, item, argument.ctypes.data, size, item))
     return flat
 
 
+def _scalar(name: str, dtype: Any, argument: Any) -> int | float:
+    if dtype.kind == "f":
+        return float(argument)
+    whole = operator.index(argument)
+    if not -(2**63) <= whole < 2**63:  # ctypes would cut it without a word
+        raise OverflowError(f"the kernel {name} takes an int64, not {whole}")
+    return whole
+
+
 if __name__ == "__main__":
-    if hasattr(os, "nice"):
-        os.nice(10)
-    compile_all()
+    file, mark = Path(sys.argv[1]), sys.argv[2]
+    tried = cache.read(file, mark)
+    if tried is None:
+        raise KernelError(f"{file} cannot be read back")
+    _install(tried)

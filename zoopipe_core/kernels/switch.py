@@ -7,9 +7,10 @@ compiled by a process of its own while the load goes on with pydantic, and taken
 from __future__ import annotations
 
 import logging
-import subprocess
+import os
 import threading
 
+from zoopipe_core.errors import KernelError
 from zoopipe_core.kernels import native
 
 __all__ = ["SWITCH", "KernelSwitch"]
@@ -24,42 +25,48 @@ class KernelSwitch:
     """Decides for the loads of one process; used by several threads."""
 
     def __init__(self) -> None:
+        self._ready = False
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: locks and threads of the parent are not its own; what was loaded is."""
         self._lock = threading.Lock()
         self._rows = 0
-        self._ready = False
         self._tried = False
-        self._compiler: subprocess.Popen[bytes] | None = None
 
     def ready(self, rows: int) -> bool:
-        """Whether a batch of `rows` rows may go through kernels."""
+        """Whether a batch of `rows` rows may go through kernels.
+
+        One call in the life of a process loads them, which takes about as long as pydantic takes for a batch, and
+        the calls of other threads wait for that one. None waits for a compiler.
+        """
         if self._ready:
             return True
         if native.is_disabled():
             return False
         with self._lock:
-            self._rows += rows
-            if self._rows >= MIN_ROWS and not self._ready:
-                self._ready = self._try()
+            if not self._tried:
+                self._rows += rows
+                if self._rows >= MIN_ROWS:
+                    self._tried = True
+                    self._ready = native.load()
+                    if not self._ready and os.environ.get("ZOOPIPE_KERNELS", "").lower() != "cached":
+                        threading.Thread(target=self._compile, name="zoopipe-kernels", daemon=True).start()
             return self._ready
 
-    def _try(self) -> bool:
-        if self._compiler is not None:
-            if self._compiler.poll() is None:
-                return False
-            if self._compiler.returncode:
-                logger.warning(
-                    "compiling kernels failed (exit code %s); pydantic does it all", self._compiler.returncode
-                )
-            self._compiler = None
-        elif self._tried:
-            return False
-        if native.load():
-            return True
-        if not self._tried:
-            self._tried = True
-            self._compiler = native.compile_in_background()
-        return False
+    def _compile(self) -> None:
+        from zoopipe_core.kernels.compiler import compile_kernels
+
+        try:
+            compile_kernels(background=True)
+        except (KernelError, OSError) as error:
+            logger.warning("kernels are not used, pydantic does it all: %s", error)
+            return
+        self._ready = native.load()
 
 
 SWITCH = KernelSwitch()
 """The switch of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SWITCH.after_fork)

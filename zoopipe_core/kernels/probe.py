@@ -1,0 +1,80 @@
+"""A kernel that computes nothing of use: it shows whether machine code gets what Python hands it.
+
+How Numba passes an array is not laid down anywhere and may change with its version. The probe takes every kind of
+parameter that kernels have, and tells what arrived; a set of compiled kernels whose probe tells otherwise than its
+Python form is not used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoopipe_core.kernels._jit import (
+    BYTES,
+    FLOAT64,
+    FLOAT64_SCALAR,
+    FLOAT64_VALUES,
+    INT32,
+    INT64,
+    INT64_SCALAR,
+    INT64_VALUES,
+    OFFSETS,
+    UINT8,
+    UINT64_TABLE,
+    kernel,
+)
+
+__all__ = ["examples", "tell"]
+
+
+@kernel(
+    BYTES, OFFSETS, INT64_SCALAR, UINT64_TABLE, INT64_VALUES, FLOAT64_SCALAR, FLOAT64_VALUES,
+    UINT8, INT32, INT64, FLOAT64,
+)  # fmt: skip
+def tell(
+    data: Any, offsets: Any, whole: Any, table: Any, values: Any, real: Any, doubles: Any,
+    out8: Any, out32: Any, out64: Any, out_double: Any,
+) -> None:  # fmt: skip
+    """Write to the last four arrays what arrived: each array's items and length, and both scalars."""
+    for i in range(len(data)):
+        out8[i] = int(data[i]) ^ 1
+    for i in range(len(offsets)):
+        out32[i] = int(offsets[i]) + 1
+    for i in range(len(values)):
+        out64[i] = int(values[i]) + whole
+    for i in range(len(table)):
+        out64[len(values) + i] = int(table[i] >> np.uint64(1))
+    for i in range(len(doubles)):
+        out_double[i] = doubles[i] + real
+    sizes = len(values) + len(table)
+    out64[sizes] = len(data)
+    out64[sizes + 1] = len(offsets)
+    out64[sizes + 2] = len(table)
+    out64[sizes + 3] = len(values)
+    out64[sizes + 4] = len(doubles)
+    out64[sizes + 5] = len(out8)
+    out64[sizes + 6] = len(out32)
+    out64[sizes + 7] = len(out64)
+    out64[sizes + 8] = len(out_double)
+
+
+def examples() -> tuple[Any, ...]:
+    """Arguments for `tell`, the same ones each time; its results are in the last four, which are new arrays.
+
+    The arrays differ in length, so that one taken for another shows.
+    """
+    return (
+        np.frombuffer(b"\x00\xff\x80\x7f0", np.uint8),
+        np.array([-(2**31), -1, 2**31 - 2], np.int32),
+        2**62 + 1,
+        np.array([2**64 - 1, 1], np.uint64),
+        np.array([-(2**62), 0, 5, 2**61], np.int64),
+        0.1,
+        np.array([1e300, -0.5, 2.0**-40, 7.0, 3.0, 1.5], np.float64),
+        np.zeros(7, np.uint8),
+        np.zeros(8, np.int32),
+        np.zeros(16, np.int64),
+        np.zeros(10, np.float64),
+    )
