@@ -28,6 +28,7 @@ __all__ = [
     "OFFSETS",
     "SURE",
     "UINT8",
+    "UINT8_VALUES",
     "UINT64_TABLE",
     "UNSURE",
     "device",
@@ -51,6 +52,7 @@ INT32 = ("int32", True)
 INT64 = ("int64", True)
 UINT64_TABLE = ("uint64", False)
 FLOAT64 = ("float64", True)
+UINT8_VALUES = ("uint8", False)
 INT64_VALUES = ("int64", False)
 FLOAT64_VALUES = ("float64", False)
 """Read only, as the columns of typed sources are."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from zoopipe_core.kernels._jit import SURE, UNSURE
 
-__all__ = ["TextCells", "array_from_numpy", "text_cells"]
+__all__ = ["TextCells", "array_from_numpy", "strings_from_cells", "text_cells", "validity_of"]
 
 _EMPTY = np.zeros(1, np.uint8)[:0]
 
@@ -24,12 +24,17 @@ class TextCells:
         data: uint8 (m,), read only.
         starts, ends: int32 (n,), read only.
         nulls: bool (n,), or None if no cell is null.
+        array: the column itself, if the cells are those of one; None if they lie scattered in `data`.
     """
 
     data: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int32]
     ends: npt.NDArray[np.int32]
     nulls: npt.NDArray[np.bool_] | None
+    array: pa.Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
     def fresh_state(self) -> npt.NDArray[np.uint8]:
         """uint8 (n,): SURE, and UNSURE for null cells, which kernels pass over."""
@@ -49,12 +54,35 @@ def text_cells(array: pa.Array) -> TextCells:
         bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
         nulls = bits[offset : offset + count] == 0
     bytes_ = np.frombuffer(data, np.uint8) if data is not None and data.size else _EMPTY
-    return TextCells(bytes_, bounds[:-1], bounds[1:], nulls)
+    return TextCells(bytes_, bounds[:-1], bounds[1:], nulls, array)
 
 
 def array_from_numpy(values: npt.NDArray[Any], kind: pa.DataType, nulls: npt.NDArray[np.bool_] | None) -> pa.Array:
     """An Arrow array of a fixed-width type over the memory of `values`."""
-    validity = None
-    if nulls is not None and nulls.any():
-        validity = pa.py_buffer(np.packbits(~nulls, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(kind, len(values), [validity_of(nulls), pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def validity_of(nulls: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    """Arrow's validity bits for a mask of null cells; None if there are none."""
+    if nulls is None or not nulls.any():
+        return None
+    return pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+
+
+def strings_from_cells(cells: TextCells, state: npt.NDArray[np.uint8]) -> pa.Array:
+    """The cells as an Arrow array of strings; what stands in those that are not SURE means nothing.
+
+    Shares the memory of a column as it was read, else copies the bytes together.
+    """
+    from zoopipe_core.kernels.cells import copy_cells, offsets_of
+
+    count = len(cells)
+    if cells.array is not None:
+        source = cells.array
+        return pa.Array.from_buffers(pa.string(), count, source.buffers(), offset=source.offset)
+    offsets = np.zeros(count + 1, np.int32)
+    offsets_of(cells.starts, cells.ends, state, offsets)
+    data = np.empty(int(offsets[-1]), np.uint8)
+    copy_cells(cells.data, cells.starts, cells.ends, offsets, data)
+    buffers = [validity_of(cells.nulls), pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), count, buffers)

@@ -17,8 +17,10 @@ import pyarrow as pa
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.kernels._jit import SURE
+from zoopipe_core.kernels.buffers import text_cells
 from zoopipe_core.schema.cells import cell_values
 from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
+from zoopipe_core.schema.rules.base import State
 
 __all__ = ["JudgedColumns", "judge_columns"]
 
@@ -77,12 +79,12 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
             assert f.constant is not None
             judged[f.name] = Column(f.column_type, [f.constant[0]] * batch.num_rows)
             continue
-        array = batch.batch.column(source)
-        if kernels and f.kernel is not None and batch.kind is SourceKind.TEXT and pa.types.is_binary(array.type):
-            judged[f.name], state = f.kernel.apply(array, f.column_type)
-            unsure |= state != SURE
-        else:
+        verdict = _by_kernel(f, batch.batch.column(source), batch.kind) if kernels else None
+        if verdict is None:
             later.append(f)
+        else:
+            judged[f.name], state = verdict
+            unsure |= state != SURE
     validated: dict[str, Sequence[Any]] = {}
     for f in later:
         source = sources[f.name]
@@ -97,6 +99,15 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
     for f in later:
         judged[f.name] = Column(f.column_type, _dumped(plan, f, validated[f.name], unsure))
     return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure)
+
+
+def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column, State] | None:
+    """The column's values and which of them count; None if kernels cannot judge it."""
+    if f.kernel is None:
+        return None
+    if pa.types.is_string(array.type) or (kind is SourceKind.TEXT and pa.types.is_binary(array.type)):
+        return f.kernel.judge_text(text_cells(array), f.column_type)
+    return f.kernel.judge_typed(array, f.column_type)
 
 
 def _validated(plan: ModelPlan, f: FieldPlan, cells: list[Any]) -> list[Any] | None:

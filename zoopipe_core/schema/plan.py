@@ -1,6 +1,6 @@
 """How a model is applied to columns: each field's route, read from pydantic's core schema.
 
-    kernel   a compiled columnar check, for text cells           (`kernel_rules`; until it is ready: field)
+    kernel   a compiled columnar check, see `rules`; until kernels are ready, and for cells that have none: field
     field    pydantic validates the column's cells by themselves, all of them in one call
     row      pydantic validates whole rows
 
@@ -31,8 +31,9 @@ from typing_extensions import is_typeddict
 
 from zoopipe_core.batches.types import JSON, ColumnType
 from zoopipe_core.errors import SchemaModelError
-from zoopipe_core.schema.kernel_rules import KernelRule, rule_of
 from zoopipe_core.schema.model_types import CoreSchema, column_type_of_schema, inner_schema
+from zoopipe_core.schema.rules.base import KernelRule
+from zoopipe_core.schema.rules.table import rule_of
 
 __all__ = ["UNSURE", "FieldPlan", "ModelPlan", "Route", "check_model", "plan_of"]
 
@@ -78,7 +79,7 @@ class FieldPlan:
         constant: a default that is the same object for every row, as a one-element tuple; None if there is none.
         route, reason: how it is validated, and why not faster.
         column_type: the type of its validated values.
-        kernel: the kernel's rule for text cells; None if there is none.
+        kernel: the rule by which kernels judge it; None if there is none.
         plain: whether the validated values are what ``model_dump()`` returns, without a call.
         schema: its core schema.
     """

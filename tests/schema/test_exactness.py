@@ -1,0 +1,269 @@
+"""A million cells of every kind, judged by kernels, against pydantic on each of them.
+
+The cells are new each day: the seed is the date, and is printed at the end of the run. To repeat a day's run:
+``ZOOPIPE_TEST_SEED=2026-01-31 python -m pytest tests/schema/test_exactness.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NaiveDatetime,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    create_model,
+)
+
+from tests.schema.oracle import assert_same_verdicts, text_batch, typed_batch
+
+SEED = os.environ.get("ZOOPIPE_TEST_SEED") or dt.datetime.now(dt.UTC).date().isoformat()
+CELLS = 14_000
+"""Text cells for each type."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(autouse=True)
+def _kernels(use_kernels: None) -> None:
+    return
+
+
+class Colour(Enum):
+    RED = "red"
+    GREEN = "green"
+    NUMBER = "12"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 3
+    DEEP = -7
+
+
+def constrained(kind: Any, **constraints: Any) -> Any:
+    return Annotated[kind, StringConstraints(**constraints) if kind is str else Field(**constraints)]
+
+
+NUMBERS = [
+    int,
+    int | None,
+    constrained(int, ge=-5, lt=100),
+    constrained(int, gt=-(2**63), le=2**63 - 1),
+    constrained(int, multiple_of=7),
+    constrained(int, ge=0, le=150, multiple_of=3),
+    StrictInt,
+    float,
+    float | None,
+    constrained(float, gt=0, le=1e6),
+    constrained(float, ge=-0.5, lt=12),
+    constrained(float, allow_inf_nan=False),
+    StrictFloat,
+    bool,
+    Decimal,
+    constrained(Decimal, max_digits=8, decimal_places=2),
+    constrained(Decimal, decimal_places=3),
+    constrained(Decimal, gt=Decimal("-1.5"), le=1000),
+    Level,
+    Literal[1, 2],
+]
+TIMES = [
+    dt.date,
+    constrained(dt.date, ge=dt.date(2000, 1, 1), lt=dt.date(2030, 2, 28)),
+    dt.datetime,
+    dt.datetime | None,
+    AwareDatetime,
+    NaiveDatetime,
+    dt.time,
+    dt.timedelta,
+    constrained(dt.timedelta, gt=dt.timedelta(0), le=dt.timedelta(days=3)),
+]
+TEXTS = [
+    str,
+    str | None,
+    constrained(str, min_length=2, max_length=3),
+    constrained(str, strip_whitespace=True, min_length=1),
+    constrained(str, strip_whitespace=True, to_lower=True, max_length=5),
+    constrained(str, to_upper=True),
+    constrained(str, pattern=r"^[A-Z]{2}\d*$"),
+    Colour,
+    Literal["red", "12", "é"],
+    UUID,
+]
+CONFIGS: list[dict[str, Any]] = [
+    {},
+    {"str_strip_whitespace": True},
+    {"str_to_lower": True, "str_min_length": 2},
+    {"strict": True},
+    {"coerce_numbers_to_str": True, "extra": "forbid"},
+]
+
+
+# ---- cells --------------------------------------------------------------------------------------------------------
+
+
+def digits(rng: random.Random, most: int = 20) -> str:
+    return "".join(rng.choice("0123456789") for _ in range(rng.choice([1, 1, 2, 3, 4, 8, 15, 16, 17, 18, 19, most])))
+
+
+def number_text(rng: random.Random) -> str:
+    text = rng.choice(["", "", "", "-", "+"]) + digits(rng)
+    if rng.random() < 0.5:
+        text += "." + rng.choice(["", "0", "00", digits(rng)])
+    if rng.random() < 0.15:
+        text += rng.choice("eE") + rng.choice(["", "-", "+"]) + digits(rng, 3)[:3]
+    return text
+
+
+def repr_of_float(rng: random.Random) -> str:
+    return repr(rng.choice([rng.uniform(-1e3, 1e3), rng.gauss(0, 1) * 10 ** rng.randint(-320, 300), rng.random()]))
+
+
+def date_text(rng: random.Random) -> str:
+    year = rng.choice([1, 1582, 1900, 1970, 2000, 2024, 9999, rng.randint(1, 9999)])
+    return f"{year:04}-{rng.randint(0, 13):02}-{rng.choice([0, 1, 28, 29, 30, 31, 32, rng.randint(1, 28)]):02}"
+
+
+def time_text(rng: random.Random) -> str:
+    text = f"{rng.randint(0, 24):02}:{rng.randint(0, 60):02}"
+    if rng.random() < 0.8:
+        text += f":{rng.randint(0, 60):02}"
+        if rng.random() < 0.5:
+            text += rng.choice(".,") + digits(rng)[:9]
+    return text
+
+
+def datetime_text(rng: random.Random) -> str:
+    zone = rng.choice(["", "", "Z", "z", "+00:00", "-00:00", "+02:00", "-0530", "+24:00", " "])
+    return date_text(rng) + rng.choice("TTTt _") + time_text(rng) + zone
+
+
+def duration_text(rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return rng.choice(["", "-"]) + f"P{rng.randint(0, 9)}DT{rng.randint(0, 99)}H{number_text(rng)}S"
+    return rng.choice(["", "-", f"{rng.randint(0, 5)} days, ", f"{rng.randint(0, 5)}d "]) + time_text(rng)
+
+
+def uuid_text(rng: random.Random) -> str:
+    text = str(UUID(int=rng.getrandbits(128)))
+    return rng.choice([text, text, text.upper(), text.replace("-", ""), "{" + text + "}", "urn:uuid:" + text])
+
+
+WORDS = [
+    "", "true", "False", "yes", "OFF", "on", "n", "T", "red", "green", "12", "é", "Ünïcode", "DE", "AB12", "NA", "nan",
+    "inf", "-Infinity", "1_000", "٣", "None", "null", "x" * 40, "\x00", "a\nb", " padded ", "\u2003wide\u00a0", "\x1fx",
+    "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "-0", "-0.0", "+7",
+    "1e400", "5e-324", "2.2250738585072011e-308", "10.357019999999999", "0.1", "00012", "1.", ".5", "𝟙", "日本",
+]  # fmt: skip
+
+
+def word(rng: random.Random) -> str:
+    return rng.choice(WORDS)
+
+
+GRAMMARS: list[Callable[[random.Random], str]] = [
+    number_text, repr_of_float, date_text, time_text, datetime_text, duration_text, uuid_text, word,
+]  # fmt: skip
+ALPHABET = "0123456789+-.:TZ eEPDHMS_,/ \t\naAfFé\u2003\x00"
+
+
+def mutated(rng: random.Random, text: str) -> str:
+    at = rng.randint(0, len(text))
+    how = rng.randrange(3)
+    return text[:at] + ("" if how == 0 else rng.choice(ALPHABET)) + text[at + (how < 2) :]
+
+
+def text_cells(rng: random.Random, favourites: list[Callable[[random.Random], str]], count: int) -> list[str | None]:
+    cells: list[str | None] = []
+    for _ in range(count):
+        text = rng.choice(favourites if rng.random() < 0.7 else GRAMMARS)(rng)
+        if rng.random() < 0.15:
+            text = mutated(rng, text)
+        cells.append(None if rng.random() < 0.02 else text)
+    return cells
+
+
+def fields() -> list[tuple[Any, list[Callable[[random.Random], str]]]]:
+    return [
+        *((kind, [number_text, repr_of_float, word]) for kind in NUMBERS),
+        *((kind, [date_text, time_text, datetime_text, duration_text]) for kind in TIMES),
+        *((kind, [word, uuid_text, number_text]) for kind in TEXTS),
+    ]
+
+
+def model_of(kind: Any, config: dict[str, Any]) -> type[BaseModel]:
+    return create_model("Cell", __config__=ConfigDict(**config), cell=(kind, ...))
+
+
+@pytest.mark.parametrize(("kind", "favourites"), fields(), ids=[str(kind) for kind, _ in fields()])
+def test_every_text_gets_pydantics_verdict_value_and_errors(
+    kind: Any, favourites: list[Any], count_cells: Callable[[int], None]
+) -> None:
+    rng = random.Random(f"{SEED} {kind}")
+    for config in CONFIGS:
+        cells = text_cells(rng, favourites, CELLS if not config else CELLS // 4)
+        assert_same_verdicts(model_of(kind, config), text_batch({"cell": cells}), [{"cell": cell} for cell in cells])
+        count_cells(len(cells))
+
+
+# ---- cells with types of their own --------------------------------------------------------------------------------
+
+
+def with_nulls(rng: np.random.Generator, values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, mask=rng.random(len(values)) < 0.05).cast(kind, safe=False)
+
+
+def typed_columns(rng: np.random.Generator, count: int) -> list[pa.Array]:
+    small = rng.integers(-3, 160, count)
+    wide = rng.integers(-(2**63), 2**63 - 1, count)
+    doubles = rng.choice([0.0, -0.0, 1.0, 2.0, 0.5, np.nan, np.inf, -np.inf, 1e300, 2.0**63, -(2.0**63), 7.0], count)
+    micros = rng.integers(-(10**15), 4 * 10**15, count)
+    texts = np.array([*WORDS, "2024-02-29", "2024-01-01T00:00:00Z", "12:30", "P1D"], object)
+    return [
+        with_nulls(rng, small, pa.int8()),
+        with_nulls(rng, small, pa.int64()),
+        with_nulls(rng, wide, pa.int64()),
+        with_nulls(rng, rng.integers(0, 2**64 - 1, count, np.uint64), pa.uint64()),
+        with_nulls(rng, doubles, pa.float64()),
+        with_nulls(rng, rng.normal(0, 50, count), pa.float64()),
+        with_nulls(rng, rng.normal(0, 50, count), pa.float32()),
+        with_nulls(rng, rng.random(count) < 0.5, pa.bool_()),
+        with_nulls(rng, rng.integers(-700_000, 2_900_000, count, np.int32), pa.int32()).cast(pa.date32()),
+        with_nulls(rng, micros, pa.int64()).cast(pa.timestamp("us")),
+        with_nulls(rng, micros, pa.int64()).cast(pa.timestamp("us", "UTC")),
+        with_nulls(rng, micros // 10**6, pa.int64()).cast(pa.timestamp("s", "UTC")),
+        with_nulls(rng, micros // 10**6, pa.int64()).cast(pa.timestamp("s")),
+        with_nulls(rng, rng.integers(0, 86_400_000_000, count), pa.int64()).cast(pa.time64("us")),
+        with_nulls(rng, micros, pa.int64()).cast(pa.duration("us")),
+        with_nulls(rng, small, pa.int64()).cast(pa.decimal128(38, 9)),
+        with_nulls(rng, small, pa.int64()).cast(pa.decimal128(21, 2)),
+        pa.array(texts[rng.integers(0, len(texts), count)], pa.string()),
+    ]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in fields()], ids=str)
+def test_every_typed_cell_gets_pydantics_verdict_value_and_errors(
+    kind: Any, count_cells: Callable[[int], None]
+) -> None:
+    rng = np.random.default_rng([ord(letter) for letter in f"{SEED} {kind}"])
+    for config in ({}, {"strict": True}):
+        for column in typed_columns(rng, 400):
+            sliced = column.slice(13)
+            rows = [{"cell": value} for value in sliced.to_pylist()]
+            assert_same_verdicts(model_of(kind, config), typed_batch(pa.table({"cell": sliced})), rows)
+            count_cells(len(rows))

@@ -1,0 +1,1 @@
+"""What kernels can judge of a model: one rule for each field that they can judge at all."""
