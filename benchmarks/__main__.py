@@ -1,118 +1,168 @@
-"""``python -m benchmarks``: run every job with every contender, print the table, keep it as JSON."""
+"""``python -m benchmarks``: run jobs with all their contenders; put what is kept into docs/performance.md."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contenders import CONTENDERS
-from benchmarks.data import users_csv
+from benchmarks import chart, postgres, render, results
+from benchmarks.contenders import CONTENDERS, OURS
+from benchmarks.jobs import JOBS, ROWS
+from benchmarks.runner import ROOT, Settings, run_job, warm_kernels
 
-JOBS = ("validate", "jsonl", "csv", "parquet", "duckdb")
-RESULTS = Path(__file__).parent / "results"
-OURS = "zoopipe_core, 2 threads"
-
-
-def run_once(contender: str, job: str, source: Path) -> dict[str, Any]:
-    """One run in a process of its own, into a folder of its own."""
-    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.contenders", contender, job, str(source), folder],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parent.parent,
-            check=False,
-        )
-    if done.returncode:
-        return {"supported": True, "failed": done.stderr.strip().splitlines()[-1] if done.stderr else "no message"}
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
-
-
-def run_job(job: str, source: Path, repeat: int, console: Console) -> dict[str, Any]:
-    """All contenders in turn, `repeat` times; the median of each."""
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
-    for turn in range(repeat):
-        for name in CONTENDERS:
-            if turn and not runs[name][0].get("seconds"):
-                continue
-            console.print(f"  {job}: {name}, run {turn + 1} of {repeat}", style="dim", highlight=False)
-            runs[name].append(run_once(name, job, source))
-    summary: dict[str, Any] = {}
-    for name, results in runs.items():
-        if not results[0]["supported"]:
-            continue
-        if any("failed" in result for result in results):
-            summary[name] = {"failed": next(r["failed"] for r in results if "failed" in r)}
-            continue
-        summary[name] = {
-            "seconds": statistics.median(r["seconds"] for r in results),
-            "seconds_min": min(r["seconds"] for r in results),
-            "seconds_max": max(r["seconds"] for r in results),
-            "rows": results[0]["rows"],
-            "peak_bytes": max(r["peak_bytes"] for r in results),
-        }
-    return summary
-
-
-def show(console: Console, rows: int, bad: float, jobs: dict[str, Any]) -> None:
-    """The table for people: rows a second, and how often ours is faster."""
-    table = Table(title=f"{rows:,} rows, {bad:.0%} bad", title_justify="left")
-    for heading in ("job", "contender", "rows/s", "ours is x faster", "peak MB", "rows written"):
-        table.add_column(heading, justify="left" if heading in ("job", "contender") else "right")
-    for job, contenders in jobs.items():
-        ours = contenders.get(OURS, {}).get("seconds")
-        for name, figures in contenders.items():
-            if "failed" in figures:
-                table.add_row(job, name, "failed", "", "", figures["failed"][:40])
-                continue
-            ratio = "" if name == OURS or not ours else f"{figures['seconds'] / ours:.2f}"
-            table.add_row(
-                job, name, f"{rows / figures['seconds']:,.0f}", ratio,
-                f"{figures['peak_bytes'] / 1e6:,.0f}", f"{figures['rows']:,}",
-            )  # fmt: skip
-        table.add_section()
-    console.print(table)
+DEFAULT_RESULTS = results.FOLDER / "peers.json"
+PAGE = ROOT / "docs" / "performance.md"
+QUICK_ROWS, QUICK_REPEAT, QUICK_TIME_LIMIT = 5_000, 1, 60.0
+STARTUP = "startup"
+EPILOG = """\
+examples:
+  python -m benchmarks list                          what there is
+  python -m benchmarks run --quick                   every job on a few rows, nothing kept: does it work?
+  python -m benchmarks run                           all of it: some 20 minutes on 2 cores
+  python -m benchmarks run --jobs jsonl csv --repeat 5
+  python -m benchmarks render                        what is kept -> docs/performance.md and .svg
+"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--bad", type=float, default=0.01, help="share of bad rows")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    parser.add_argument("--save", default="peers", help="name of the file in benchmarks/results, without .json")
-    arguments = parser.parse_args()
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        source = users_csv(Path(folder), arguments.rows, arguments.bad)
-        jobs = {job: run_job(job, source, arguments.repeat, console) for job in arguments.jobs}
-    show(console, arguments.rows, arguments.bad, jobs)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{arguments.save}.json"
-    record = {
-        "rows": arguments.rows,
-        "bad": arguments.bad,
-        "repeat": arguments.repeat,
-        "when": datetime.now(UTC).date().isoformat(),
-        "python": platform.python_version(),
-        "cores": len(os.sched_getaffinity(0)),
-        "jobs": jobs,
-    }
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    console.print(f"kept in benchmarks/results/{path.name}")
+    arguments = _parser().parse_args()
+    arguments.command(arguments, Console())
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Loads side by side with peers: same input, same rows out, a fresh process for each run.",
+        epilog=EPILOG,
+        formatter_class=raw,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run jobs and keep what was measured")
+    run.add_argument(
+        "--jobs", nargs="+", metavar="JOB", choices=(*JOBS, STARTUP), default=[*JOBS, STARTUP],
+        help="which (default: all; see `list`)",
+    )  # fmt: skip
+    run.add_argument("--rows", type=int, default=ROWS, help="rows of a job of scale 1 (default: %(default)s)")
+    run.add_argument("--repeat", type=int, default=3, help="turns that contenders take (default: %(default)s)")
+    run.add_argument(
+        "--time-limit",
+        type=float,
+        default=900,
+        metavar="S",
+        help="seconds that one run may take (default: %(default)s)",
+    )
+    run.add_argument(
+        "--budget", type=float, default=90, metavar="S",
+        help="a contender takes no further turn in a job once its runs add up to this (default: %(default)s s)",
+    )  # fmt: skip
+    run.add_argument(
+        "--quick", action="store_true",
+        help=f"a smoke test: {QUICK_ROWS} rows, one turn; keeps nothing; fails if a contender does",
+    )  # fmt: skip
+    run.add_argument("--folder", type=Path, help="where inputs and outputs are written (default: a temporary one)")
+    run.add_argument("--save", type=Path, default=DEFAULT_RESULTS, help="where results are kept, job by job")
+    run.set_defaults(command=_run)
+
+    draw = commands.add_parser("render", help="put kept results into the documentation")
+    draw.add_argument("--results", type=Path, default=DEFAULT_RESULTS)
+    draw.add_argument("--page", type=Path, default=PAGE, help="the page with the markers; the picture goes beside it")
+    draw.set_defaults(command=_render)
+
+    commands.add_parser("list", help="list jobs and contenders").set_defaults(command=_list)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> None:
+    if arguments.quick:
+        settings = Settings(QUICK_ROWS, QUICK_REPEAT, QUICK_TIME_LIMIT, QUICK_TIME_LIMIT)
+    else:
+        settings = Settings(arguments.rows, arguments.repeat, arguments.time_limit, arguments.budget)
+    kept = results.load(arguments.save)
+    failed = []
+    with ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = [JOBS[name] for name in arguments.jobs if name != STARTUP]
+        if jobs:
+            warm_kernels()
+        database = ""
+        if any(job.target == "postgresql" for job in jobs):
+            database = stack.enter_context(postgres.server())
+        for job in jobs:
+            record = run_job(job, settings, folder, database, lambda text: console.print(text, style="dim"))
+            failed += [f"{job.name}: {name}" for name, figures in record["contenders"].items() if "failed" in figures]
+            console.print(_shown(job.title, record))
+            if not arguments.quick:
+                kept["jobs"][job.name] = results.stamped(record, settings.repeat)
+                results.save(arguments.save, kept)
+    if STARTUP in arguments.jobs and not arguments.quick:
+        kept["startup"] = _startup(console)
+        results.save(arguments.save, kept)
+    if failed:
+        sys.exit(f"failed: {'; '.join(failed)}")
+
+
+def _startup(console: Console) -> dict[str, Any]:
+    if importlib.util.find_spec("benchmarks.startup") is None:
+        console.print("benchmarks/startup.py is not there: start-up was not measured")
+        return {}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.startup", "--json"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT
+    )
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def _shown(title: str, record: dict[str, Any]) -> Table:
+    table = Table(title=f"{title}: {record['rows']:,} rows, {record['rejected']:,} bad", title_justify="left")
+    table.add_column("contender")
+    for heading in ("rows/s", "ours is x as fast", "peak MB"):
+        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    ours = record["contenders"][OURS].get("seconds")
+    for name, figures in record["contenders"].items():
+        if "failed" in figures:
+            table.add_row(CONTENDERS[name].name, "failed", "", "", figures["failed"], style="red")
+            continue
+        faster = f"{figures['seconds'] / ours:.2f}" if ours and name != OURS else ""
+        loose = figures["loosely_typed"]
+        table.add_row(
+            CONTENDERS[name].name,
+            f"{record['rows'] / figures['seconds']:,.0f}",
+            faster,
+            f"{figures['peak_bytes'] / 1e6:,.0f}",
+            f"{len(loose)} columns not in the model's types" if loose else "",
+        )
+    return table
+
+
+def _render(arguments: argparse.Namespace, console: Console) -> None:
+    kept = results.load(arguments.results)
+    page: Path = arguments.page
+    page.write_text(render.fill(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    picture = page.with_suffix(".svg")
+    if kept["jobs"]:
+        picture.write_text(chart.chart(kept), encoding="utf-8")
+    console.print(f"{page.name} and {picture.name} show what {arguments.results.name} holds")
+
+
+def _list(_: argparse.Namespace, console: Console) -> None:
+    for job in JOBS.values():
+        who = "; ".join(CONTENDERS[name].name for name in job.contenders)
+        console.print(f"[bold]{job.name:<17}[/] {job.title} [dim]({who})[/]", soft_wrap=True)
+    console.print(f"[bold]{STARTUP:<17}[/] import, and ten rows in a fresh process")
 
 
 if __name__ == "__main__":

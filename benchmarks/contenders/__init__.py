@@ -1,0 +1,25 @@
+"""Who runs: one file for each peer."""
+
+from __future__ import annotations
+
+from benchmarks.contenders.base import Contender
+from benchmarks.contenders.core import Core
+from benchmarks.contenders.floors import ArrowRead, ArrowToPostgres, PydanticByRow
+from benchmarks.contenders.peer_duckdb import DuckDB
+from benchmarks.contenders.peer_polars import Polars
+from benchmarks.contenders.peer_zoopipe import Zoopipe
+
+CONTENDERS: dict[str, Contender] = {
+    "adbc": ArrowToPostgres(),
+    "arrow-at-once": ArrowRead(streaming=False),
+    "arrow-stream": ArrowRead(streaming=True),
+    "core": Core(),
+    "core-1-thread": Core(threads=1),
+    "duckdb": DuckDB(),
+    "polars": Polars(),
+    "pydantic": PydanticByRow(),
+    "zoopipe": Zoopipe(),
+}
+"""Every contender by the name that the command line and the results use."""
+
+OURS = "core"

@@ -1,0 +1,86 @@
+"""zoopipe_core: one process, `MultiThreadExecutor`, rejects written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.contenders.base import Contender, Run
+from benchmarks.enrich import ADDED, ADULT, ADULT_AGE, MINOR, SENIOR, SENIOR_AGE, enrich, sha256_all
+from benchmarks.model import model_of
+from benchmarks.task import TABLE, THREADS, Task
+
+
+class Core(Contender):
+    distribution = "zoopipe-plugins"
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self.threads = threads
+        self.name = "zoopipe_core" if threads == THREADS else f"zoopipe_core, {threads} thread"
+        self.settings = f"one process, `MultiThreadExecutor({threads})`, all else as it comes; rejects to a CSV file"
+
+    def prepare(self, task: Task) -> Run:
+        from zoopipe_core import MultiThreadExecutor, Pipe
+
+        target = {
+            "none": None,
+            "duckdb": f"duckdb:///{task.folder}/out.duckdb::{TABLE}",
+            "postgresql": f"{task.database}::{TABLE}",
+        }
+        if task.target == "duckdb":
+            import duckdb  # noqa: F401  the peer's run imports it before the clock too
+        if task.target == "postgresql":
+            import adbc_driver_postgresql.dbapi  # noqa: F401
+        pipe = Pipe(
+            task.source,
+            target[task.target] if task.target in target else _file_adapter(task),
+            None if task.target == "none" else task.rejects(".csv"),
+            model_of(task.columns),
+            post_validation_hooks=_hooks(task.hook),
+            executor=MultiThreadExecutor(self.threads),
+        )
+
+        def run() -> int:
+            pipe.run(on_report_update=None)
+            return pipe.report.raise_for_status().loaded_rows
+
+        return run
+
+
+def _file_adapter(task: Task) -> Any:
+    if task.target == "parquet":
+        from zoopipe_core import ParquetOutputAdapter
+
+        return ParquetOutputAdapter(task.output, compression="zstd")
+    return task.output
+
+
+def _hooks(kind: str) -> list[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from zoopipe_core import BaseHook, ColumnHook
+
+    class Enrich(BaseHook):
+        adds = ADDED
+
+        def execute(self, entries: Any, store: Any) -> Any:
+            for entry in entries:
+                enrich(entry["validated_data"])
+            return entries
+
+    class EnrichColumns(ColumnHook):
+        adds = ADDED
+
+        def execute(self, batch: pa.RecordBatch, store: Any) -> pa.RecordBatch:
+            names = batch.schema.names
+            emails = pc.utf8_lower(pc.utf8_trim_whitespace(batch.column("email")))
+            age = batch.column("age")
+            group = pc.if_else(pc.less(age, ADULT_AGE), MINOR, pc.if_else(pc.less(age, SENIOR_AGE), ADULT, SENIOR))
+            username = pc.utf8_trim_whitespace(batch.column("username"))
+            batch = batch.set_column(names.index("username"), "username", username)
+            batch = batch.set_column(names.index("email"), "email", emails)
+            hashes = pa.array(sha256_all(emails.to_pylist()), pa.string())
+            return batch.append_column("email_sha256", hashes).append_column("age_group", group)
+
+    hooks: dict[str, list[Any]] = {"none": [], "row": [Enrich()], "column": [EnrichColumns()]}
+    return hooks[kind]

@@ -1,0 +1,57 @@
+"""zoopipe, the peer of the same name from PyPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.contenders.base import Contender, Run
+from benchmarks.enrich import enrich
+from benchmarks.model import model_of
+from benchmarks.task import THREADS, Task
+
+
+class Zoopipe(Contender):
+    name = "zoopipe"
+    distribution = "zoopipe"
+    settings = (
+        f"one process, `MultiThreadExecutor(max_workers={THREADS}, batch_size=2000)` as in its guide to executors; "
+        "rejects to JSON lines. Its Parquet is not compressed, and it cannot be told to. Its `parallelize_pipe` drops "
+        "the rejects, so it is not the same job"
+    )
+
+    def prepare(self, task: Task) -> Run:
+        import zoopipe as peer
+
+        def writer(path: str) -> Any:
+            if task.target == "jsonl":
+                return peer.JSONOutputAdapter(path, format="jsonl")
+            return peer.CSVOutputAdapter(path) if task.target == "csv" else peer.ParquetOutputAdapter(path)
+
+        class Enrich(peer.BaseHook):  # type: ignore[misc, unused-ignore]
+            def execute(self, entries: Any, store: Any) -> Any:
+                for entry in entries:
+                    # One bad row in a batch, and none of its rows is validated: the texts go on.
+                    if entry["status"] != peer.EntryStatus.FAILED:
+                        enrich(entry.get("validated_data") or entry["raw_data"])
+                return entries
+
+        if task.target not in ("jsonl", "csv", "parquet") or task.hook == "column":
+            raise self.refuse(task)
+        source = peer.CSVInputAdapter if task.source_format == "csv" else peer.JSONInputAdapter
+        pipe = peer.Pipe(
+            input_adapter=source(task.source),
+            output_adapter=writer(str(task.output)),
+            error_output_adapter=peer.JSONOutputAdapter(str(task.rejects(".jsonl")), format="jsonl"),
+            schema_model=model_of(task.columns),
+            post_validation_hooks=[Enrich()] if task.hook == "row" else [],
+            executor=peer.MultiThreadExecutor(max_workers=THREADS, batch_size=2000),
+        )
+
+        def run() -> int:
+            pipe.start()
+            pipe.wait()
+            if pipe.report.status != peer.PipeStatus.COMPLETED:
+                raise RuntimeError(f"zoopipe ended as {pipe.report.status}")
+            return int(pipe.report.success_count)
+
+        return run
