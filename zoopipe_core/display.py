@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from zoopipe_core.report import PipeReport, PipeStatus, format_bytes, format_seconds
+from zoopipe_core._text import format_bytes, format_seconds
+from zoopipe_core.report import PipeReport, PipeStatus
 
 __all__ = ["Display", "ReportCallback", "open_display", "progress_display"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from zoopipe_core._text import shorten
+from zoopipe_core._text import shorten, without_secrets
 from zoopipe_core.batches.rejects import RejectBatch, RejectTally
 from zoopipe_core.report import MAX_LABEL_CHARS, PipeReport, PipeStatus, describe_exception, merge_notes, now
 
@@ -75,7 +75,7 @@ class LoadProgress:
     def note(self, *notes: str) -> None:
         """Add remarks to the report, also to one that is final."""
         with self._lock:
-            self._notes = merge_notes((*self._notes, *notes))
+            self._notes = merge_notes((*self._notes, *map(without_secrets, notes)))
             self._report = replace(self._report, notes=self._notes)
 
     def count_rejects(self, batch: RejectBatch) -> None:

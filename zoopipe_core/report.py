@@ -12,11 +12,11 @@ import html
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-from zoopipe_core._text import shorten, without_secrets
+from zoopipe_core._text import format_bytes, format_seconds, shorten, without_secrets
 from zoopipe_core.errors import LoadAbortedError, LoadFailedError
 
 __all__ = ["ExceptionInfo", "PipeReport", "PipeStatus", "RejectionSummary"]
@@ -172,6 +172,11 @@ class PipeReport:
             return None
         return self.duration_seconds * (1 - self.fraction_done) / self.fraction_done
 
+    @property
+    def _was_cancelled(self) -> bool:
+        # By the exception and not by the status, which in a merged report is that of all pipes together.
+        return self.exception is not None and self.exception.type in ("LoadAbortedError", "KeyboardInterrupt")
+
     # ---- verdict ----------------------------------------------------------------------------------------------
 
     def raise_for_status(self) -> Self:
@@ -246,7 +251,9 @@ class PipeReport:
     def merge(cls, reports: Iterable[PipeReport]) -> PipeReport:
         """One report for several pipes. Counts, bytes and seconds of work add up, times span all, FAILED wins.
 
-        Pure: neither the order of the reports nor their grouping changes a count or the status.
+        Pure: neither the order of the reports nor their grouping changes a number, a time or the status, and a merge
+        of nothing changes nothing. Names and rejections are a summary: the first names, the commonest rejections, and
+        of several exceptions the first one that is no cancellation.
         """
         reports = [report for report in reports if report.pipe_count]
         if not reports:
@@ -254,9 +261,8 @@ class PipeReport:
         status = _merge_status([r.status for r in reports])
         started = [r.started_at for r in reports if r.started_at]
         finished = [r.finished_at for r in reports if r.finished_at]
-        start, end = min(started, default=None), max(finished, default=None) if status.is_final else None
         raised = [r for r in reports if r.exception]
-        failed = next((r for r in raised if r.status is PipeStatus.FAILED), raised[0] if raised else None)
+        failed = next((r for r in raised if not r._was_cancelled), raised[0] if raised else None)
         return cls(
             status=status,
             source=_merge_names(r.source for r in reports),
@@ -273,11 +279,9 @@ class PipeReport:
             # What has ended has no pace any more.
             recent_rows_per_second=sum(r.recent_rows_per_second for r in reports if not r.is_finished),
             fraction_done=_merge_fractions(reports),
-            started_at=start,
-            finished_at=end,
-            duration_seconds=(
-                (end - start).total_seconds() if start and end else max(r.duration_seconds for r in reports)
-            ),
+            started_at=min(started, default=None),
+            finished_at=max(finished, default=None) if status.is_final else None,
+            duration_seconds=_merge_durations(reports),
             rejections=merge_rejections(r.rejections for r in reports),
             load_id=next((r.load_id for r in reports if r.load_id), None),
             attempt=max(r.attempt for r in reports),
@@ -366,27 +370,6 @@ def describe_exception(error: BaseException, traceback_text: str = "") -> Except
     return ExceptionInfo(type(error).__name__, message, without_secrets(traceback_text)[-MAX_TRACEBACK_CHARS:])
 
 
-def format_bytes(count: int) -> str:
-    """``148_000_000`` -> ``'148 MB'``; powers of 1000."""
-    value = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def format_seconds(seconds: float) -> str:
-    """``0.41`` -> ``'0.41 s'``, ``75`` -> ``'1 min 15 s'``, ``7200`` -> ``'2 h 00 min'``."""
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
 def now() -> datetime:
     """The current time with its zone, UTC."""
     return datetime.now(UTC)
@@ -401,6 +384,18 @@ def _merge_status(states: list[PipeStatus]) -> PipeStatus:
         if status in found:
             return status
     return PipeStatus.COMPLETED
+
+
+def _merge_durations(reports: list[PipeReport]) -> float:
+    """Seconds from the first start to the latest moment that a report tells of."""
+    seen = [
+        (r.started_at, r.finished_at or r.started_at + timedelta(seconds=r.duration_seconds))
+        for r in reports
+        if r.started_at
+    ]
+    if not seen:
+        return max(r.duration_seconds for r in reports)
+    return (max(last for _, last in seen) - min(first for first, _ in seen)).total_seconds()
 
 
 def _merge_names(names: Iterable[str]) -> str:
