@@ -4,26 +4,21 @@ Reading: pyarrow cuts the file into columns of undecoded bytes, at several milli
 is left to validation. A ragged row, or a last record whose quote is never closed, becomes a reject and not the end of
 the load.
 
-Writing: numbers as Python writes them, everything else as pydantic writes it to JSON, without the quotes. A NULL is an
-empty field and an empty text is ``""``, so that the two can be told apart again.
+Writing: each row becomes one record, in one piece for a batch; what a field looks like is in `csv_text`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from typing import Any
-from uuid import UUID
 
-from pydantic_core import to_json
+import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
 from zoopipe_core.adapters.csv_dialect import Dialect
+from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.encodings import check_encoding
 from zoopipe_core.adapters.files import DecompressionLimits
 from zoopipe_core.adapters.paths import (
@@ -35,9 +30,10 @@ from zoopipe_core.adapters.paths import (
     normalize_paths,
     strip_credentials,
 )
-from zoopipe_core.batches.model import MISSING, ModelBatch
+from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SpecError, TargetError, UnsupportedValueError
+from zoopipe_core.kernels.switch import SWITCH
 
 __all__ = ["CSVInputAdapter", "CSVOutputAdapter"]
 
@@ -171,6 +167,11 @@ class CSVOutputAdapter(OutputAdapter):
         Dialect(self.delimiter, self.quotechar)
 
     @property
+    def format(self) -> CSVFormat:
+        """How fields and records are written."""
+        return CSVFormat(self.delimiter, self.quotechar, self.null_text, self.escape_formulas, self.lineterminator)
+
+    @property
     def label(self) -> str:
         return strip_credentials(str(self.path))
 
@@ -184,10 +185,8 @@ class CSVWriter(Writer):
     def __init__(self, adapter: CSVOutputAdapter) -> None:
         self._adapter = adapter
         self._file = AtomicFile(str(adapter.path), adapter.compression)
+        self._format = adapter.format
         self._names: list[str] = []
-        # A field needs quotes if the format could read it otherwise.
-        special = re.escape(adapter.delimiter + adapter.quotechar)
-        self._needs_quotes = re.compile(rf"[{special}\r\n]|^\ufeff").search
 
     def start(self, types: Mapping[str, ColumnType]) -> None:
         wanted = self._adapter.fieldnames
@@ -201,7 +200,7 @@ class CSVWriter(Writer):
         self._names = list(types if wanted is None else wanted)
         if self._adapter.header and self._names:
             try:
-                self._write_text(self._lines([self._texts([name]) for name in self._names]))
+                self._file.write(self._format.records([self._format.fields([name]) for name in self._names]).encode())
             except UnicodeEncodeError as error:
                 raise UnsupportedValueError(
                     f"{self._adapter.label}: a column name holds half of a surrogate pair, {error.object[:80]!r}, and "
@@ -209,6 +208,15 @@ class CSVWriter(Writer):
                 ) from error
 
     def write(self, batch: ModelBatch) -> None:
+        self._file.write(self.encode(batch))
+
+    def encode(self, batch: ModelBatch) -> bytes | pa.Buffer:
+        """The rows of a batch as text. Pure once the writer was started: may be called by any thread.
+
+        Raises:
+            TargetError: the batch has columns that the header lacks.
+            UnsupportedValueError: a text is no Unicode; the message names column and row.
+        """
         if self._adapter.fieldnames is None:
             extra = [name for name in batch.columns if name not in self._names]
             if extra:
@@ -218,54 +226,40 @@ class CSVWriter(Writer):
                 )
         if not self._names and batch.num_rows:
             raise TargetError(f"{self._adapter.label}: rows without columns cannot be written as CSV")
+        text = self._by_kernels(batch)
+        if text is not None:
+            return text
         columns: list[list[str]] = []
         for name in self._names:
             column = batch.columns.get(name)
-            columns.append(self._texts([None] * batch.num_rows if column is None else column.values))
+            columns.append(self._format.fields([None] * batch.num_rows if column is None else column.values))
         try:
-            self._write_text(self._lines(columns))
+            return self._format.records(columns).encode()
         except UnicodeEncodeError as error:
             raise self._refused(batch, error) from error
 
-    def _write_text(self, text: str) -> None:
-        self._file.write(text.encode())
+    def _by_kernels(self, batch: ModelBatch) -> pa.Buffer | None:
+        """The rows as kernels write them, once they are ready; None where Python has to do it."""
+        if not SWITCH.ready(batch.num_rows):
+            return None
+        from zoopipe_core.adapters.text_rows import encode_csv_rows
+
+        try:
+            return encode_csv_rows(batch, self._names, self._format)
+        except ValueError:  # Python meets the same value, and names its column and row
+            return None
 
     def _refused(self, batch: ModelBatch, error: UnicodeEncodeError) -> UnsupportedValueError:
         """Which cell holds half of a surrogate pair, which no encoding has."""
         for name in self._names:
             values = batch.columns[name].values if name in batch.columns else []
-            for index, text in enumerate(self._texts(values)):
+            for index, text in enumerate(self._format.fields(values)):
                 if any("\ud800" <= character <= "\udfff" for character in text):
                     return UnsupportedValueError(
                         f"{self._adapter.label}: column {name!r}, {batch.source} row {_row(batch, index)}: the text "
                         f"{text[:80]!r} holds half of a surrogate pair and cannot be written as UTF-8"
                     )
         return UnsupportedValueError(f"{self._adapter.label}: the rows cannot be written as UTF-8: {error}")
-
-    def _lines(self, columns: Sequence[Sequence[str]]) -> str:
-        end = self._adapter.lineterminator
-        if len(columns) == 1:
-            # A blank line would be no record.
-            blank = self._adapter.quotechar * 2
-            return "".join([(text or blank) + end for text in columns[0]])
-        join = self._adapter.delimiter.join
-        return "".join([join(cells) + end for cells in zip(*columns, strict=True)])
-
-    def _texts(self, values: Iterable[Any]) -> list[str]:
-        null, quote, needs_quotes = self._adapter.null_text, self._adapter.quotechar, self._needs_quotes
-        escapes = self._adapter.escape_formulas
-        texts = []
-        for value in values:
-            if value is None or value is MISSING:
-                texts.append(null)
-                continue
-            text = cell_text(value)
-            if escapes and text[:1] in _FORMULA_STARTS and not isinstance(value, _NO_FORMULAS):
-                text = "'" + text
-            if not text or text == null or needs_quotes(text):
-                text = quote + text.replace(quote, quote + quote) + quote
-            texts.append(text)
-        return texts
 
     def prepare(self) -> None:
         self._file.prepare()
@@ -281,59 +275,12 @@ class CSVWriter(Writer):
         return self._file.bytes_written
 
 
-# The last four are the full-width forms, which some spreadsheets take for the same.
-_FORMULA_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_NO_FORMULAS = (int, float, Decimal, date, time, timedelta)
-
-
 def _first_row(batch: ModelBatch) -> str:
     return _row(batch, 0) if batch.num_rows else "?"
 
 
 def _row(batch: ModelBatch, index: int) -> str:
     return f"{int(batch.rows[index]):,}"
-
-
-def _json_scalar(value: Any) -> str:
-    text = to_json(value, inf_nan_mode="constants").decode()
-    return _unquoted(text)
-
-
-def _unquoted(text: str) -> str:
-    # Dates, times and UUIDs hold no character that JSON escapes.
-    return text[1:-1] if text.startswith('"') else text
-
-
-_TEXT_BY_TYPE: dict[type, Callable[[Any], str]] = {
-    str: str,
-    int: str,
-    float: repr,
-    bool: lambda value: "true" if value else "false",
-    Decimal: str,
-    UUID: str,
-    date: date.isoformat,
-    datetime: _json_scalar,
-    time: _json_scalar,
-    timedelta: _json_scalar,
-    bytes: lambda value: value.decode("utf-8", "backslashreplace"),
-}
-
-
-def cell_text(value: Any) -> str:
-    """A value as the text of a CSV field, before quoting.
-
-    >>> cell_text(True), cell_text(1e16), cell_text([1, None])
-    ('true', '1e+16', '[1,null]')
-    """
-    write = _TEXT_BY_TYPE.get(type(value))
-    if write is not None:
-        return write(value)
-    if isinstance(value, Enum):
-        return cell_text(value.value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
-    return _unquoted(text) if not isinstance(value, list | tuple | dict | set) else text
 
 
 def _texts(name: str, values: Sequence[str]) -> tuple[str, ...]:

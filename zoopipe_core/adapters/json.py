@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
 import pyarrow as pa
 from pydantic_core import from_json, to_json
 
@@ -25,6 +24,7 @@ from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, Read
 from zoopipe_core.adapters.encodings import Utf8Stream, check_encoding
 from zoopipe_core.adapters.files import ByteSource, DecompressionLimits
 from zoopipe_core.adapters.json_records import array_records, line_records
+from zoopipe_core.adapters.json_text import join_rows
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
@@ -38,6 +38,7 @@ from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SpecError, UnsupportedValueError
+from zoopipe_core.kernels.switch import SWITCH
 
 __all__ = ["JSONInputAdapter", "JSONOutputAdapter"]
 
@@ -241,16 +242,22 @@ class JSONWriter(Writer):
     def write(self, batch: ModelBatch) -> None:
         if not batch.num_rows:
             return
-        body = self._body(batch)
+        body = self.encode(batch)
         if self._is_array:
             self._file.write(b"[\n" if self._empty else b",\n")
-            self._file.write(body)
-        else:
-            self._file.write(body + b"\n")
+        self._file.write(body)
+        if not self._is_array:
+            self._file.write(b"\n")
         self._empty = False
 
-    def _body(self, batch: ModelBatch) -> bytes:
-        """The rows as text, with what separates them, without what surrounds them."""
+    def encode(self, batch: ModelBatch) -> bytes | pa.Buffer:
+        """The rows of a batch that has some, with what separates them, without what surrounds them.
+
+        Pure: may be called by any thread.
+
+        Raises:
+            UnsupportedValueError: a value has no JSON form; the message names column and row.
+        """
         indent, separator = self._adapter.indent, b",\n" if self._is_array else b"\n"
         if batch.json_lines is not None:
             if indent is None:
@@ -258,11 +265,15 @@ class JSONWriter(Writer):
             # Only floats could lose by being parsed, and these came from floats.
             values = [from_json(line) for line in batch.json_lines]
             return to_json(values, indent=indent, inf_nan_mode="constants")[2:-2]
+        if indent is None:
+            body = _by_kernels(batch, separator)
+            if body is not None:
+                return body
         rows = list(batch.dicts())
         try:
             if indent is not None:
                 return to_json(rows, indent=indent, inf_nan_mode="null")[2:-2]
-            return _join_rows(rows, separator)
+            return join_rows(rows, separator)
         except ValueError as error:  # PydanticSerializationError is one
             raise self._unsupported(rows, batch, error) from error
 
@@ -301,28 +312,16 @@ class JSONWriter(Writer):
         return self._file.bytes_written
 
 
-# What orjson would write differently from pydantic it has to refuse: dates as pydantic writes them differ.
-_AS_PYDANTIC = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+def _by_kernels(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
+    """The rows as kernels write them, once they are ready; None where Python has to do it."""
+    if not SWITCH.ready(batch.num_rows):
+        return None
+    from zoopipe_core.adapters.text_rows import encode_json_rows
 
-
-def _join_rows(rows: list[dict[str, Any]], separator: bytes) -> bytes:
-    """The JSON texts of `rows`, joined. Serialising all of them at once is about twice as fast as one by one.
-
-    Rows are objects, so every place between two of them reads ``},{``. If that occurs just as often as there are such
-    places, it occurs nowhere else (in a string, in a list of objects), and replacing it cuts the text into its rows.
-    """
-    text = _array_text(rows)
-    if text.count(b"},{") == len(rows) - 1:
-        return text[1:-1].replace(b"},{", b"}" + separator + b"{")
-    return separator.join([_array_text([row])[1:-1] for row in rows])
-
-
-def _array_text(rows: list[dict[str, Any]]) -> bytes:
-    """The JSON array of `rows`, on one line."""
     try:
-        return orjson.dumps(rows, option=_AS_PYDANTIC)
-    except TypeError:  # a Decimal, a date, a larger integer, ...: pydantic writes it, at a quarter of the speed
-        return to_json(rows, inf_nan_mode="null")
+        return encode_json_rows(batch, separator)
+    except ValueError:  # Python meets the same value, and names its column and row
+        return None
 
 
 def _check_format(value: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from zoopipe_core.batches.source import RowNumbers
+from zoopipe_core.batches.source import RowNumbers, index_array
 from zoopipe_core.batches.types import ColumnType, infer_column_type
 from zoopipe_core.errors import DuplicateColumnError, UnsupportedValueError
 
@@ -63,6 +63,11 @@ class Column:
         return self._values
 
     @property
+    def held_array(self) -> pa.Array | None:
+        """The array, if nobody has asked for values yet: what it says is then all there is to say."""
+        return self._array if self._values is None else None
+
+    @property
     def has_gaps(self) -> bool:
         """Whether some value is `MISSING`."""
         # An array has nulls but no gaps; `is` because a value may be anything, with any idea of ==.
@@ -103,7 +108,7 @@ class Column:
     def take(self, indices: RowNumbers) -> Column:
         """The column at `indices`: int64 (m,), each in ``0..n-1``."""
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]
-        array = None if self._array is None else self._array.take(pa.array(indices))
+        array = None if self._array is None else self._array.take(index_array(indices))
         return Column(self.type, values, array)
 
 

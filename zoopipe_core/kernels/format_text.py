@@ -147,9 +147,9 @@ def _escaped_size(data: Bytes, at: int, end: int) -> int:
     return size
 
 
-@kernel(BYTES, OFFSETS, OFFSETS, UINT8, INT64_SCALAR, INT64, UINT8)
+@kernel(BYTES, OFFSETS, OFFSETS, UINT8, UINT8, INT64_SCALAR, INT64)
 def size_json_text(
-    data: Bytes, starts: Offsets, ends: Offsets, form: Form, null_width: int, sizes: Sizes, flags: Bytes
+    data: Bytes, starts: Offsets, ends: Offsets, form: Form, flags: Bytes, null_width: int, sizes: Sizes
 ) -> None:
     """Add the size of each text as a JSON string, quotes included; mark those with escapes."""
     for i in range(len(sizes)):
@@ -258,29 +258,33 @@ def _is_apostrophe_and(data: Bytes, at: int, end: int, text: Bytes) -> bool:
     return len(text) > 0 and int(text[0]) == APOSTROPHE and _equals(data, at, end, text, 1)
 
 
-@kernel(BYTES, OFFSETS, OFFSETS, UINT8, INT64_SCALAR, INT64_SCALAR, INT64_SCALAR, BYTES, INT64, UINT8)
+@kernel(
+    BYTES, OFFSETS, OFFSETS, UINT8, UINT8, INT64_SCALAR, INT64_SCALAR, INT64_SCALAR, BYTES, INT64_SCALAR, INT64
+)  # fmt: skip
 def size_csv_text(
     data: Bytes,
     starts: Offsets,
     ends: Offsets,
     form: Form,
+    flags: Bytes,
     delimiter: int,
     quote: int,
     escape_formulas: int,
-    null: Bytes,
+    null_text: Bytes,
+    null_width: int,
     sizes: Sizes,
-    flags: Bytes,
 ) -> None:
-    """Add the size of each text as a CSV field; mark those that are quoted or get an apostrophe.
+    """Add the size of each text as a CSV field; mark those that are quoted.
 
-    Quoted are an empty text, one that equals `null`, one with a delimiter, a quote or a line break in it, and one that
-    starts with a byte order mark. If `escape_formulas` is 1, an apostrophe comes before formulas.
+    Quoted are an empty text, one that equals `null_text`, one with a delimiter, a quote or a line break in it, and one
+    that starts with a byte order mark. If `escape_formulas` is 1, an apostrophe comes before formulas. What is written
+    for null may be another text, of `null_width` bytes.
     """
     delimiters = np.uint64(delimiter) * ONES
     quotes = np.uint64(quote) * ONES
     for i in range(len(sizes)):
         if form[i] == NULL:
-            sizes[i] += len(null)
+            sizes[i] += null_width
             continue
         start = int(starts[i]) & PLACE
         end = int(ends[i])
@@ -290,10 +294,10 @@ def size_csv_text(
         size = end - start
         if escape_formulas == 1 and _is_formula(data, start, end):
             size += 1
-            marked = delimiter == APOSTROPHE or quote == APOSTROPHE or _is_apostrophe_and(data, start, end, null)
+            marked = delimiter == APOSTROPHE or quote == APOSTROPHE or _is_apostrophe_and(data, start, end, null_text)
             doubled = int(quote == APOSTROPHE)
         else:
-            marked = size == 0 or _equals(data, start, end, null, 0) or _starts_with_mark(data, start, end)
+            marked = size == 0 or _equals(data, start, end, null_text, 0) or _starts_with_mark(data, start, end)
             doubled = 0
         if special:
             for k in range(start, end):
