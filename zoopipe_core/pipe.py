@@ -34,7 +34,7 @@ POLL_SECONDS = 0.1
 ABORT_GRACE_SECONDS = 30.0
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Pipe:
     """A declarative load of rows from one place to another.
 
@@ -72,7 +72,7 @@ class Pipe:
     post_validation_hooks: Sequence[BaseHook | ColumnHook] = ()
     executor: BatchExecutor = field(default_factory=SingleThreadExecutor)
     max_errors: int | float | None = None
-    _state: _State = field(default_factory=lambda: _State(), init=False, compare=False)
+    _state: _State = field(default_factory=lambda: _State(), init=False)
 
     def __init__(
         self,
@@ -237,6 +237,16 @@ class Pipe:
         target = "no output" if self.output_adapter is None else self.output_adapter.label
         model = "" if self.schema_model is None else f", schema_model={self.schema_model.__name__}"
         return f"Pipe({self.input_adapter.label} -> {target}{model})"
+
+    def __eq__(self, other: object) -> bool:
+        return self._parts() == other._parts() if isinstance(other, Pipe) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[Any, ...]:
+        # With the type of max_errors: 1 is one row and 1.0 is all of them.
+        return (*self.__getstate__().values(), type(self.max_errors))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_state"}
