@@ -237,27 +237,31 @@ def _read_trusted(path: Path) -> bytes | None:
     except OSError as error:
         logger.warning("compiled kernels were not loaded: %s", error)
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
-        owners = {os.geteuid(), 0}
-        if path.parent == system_folder():
-            owners.add(os.stat(__file__).st_uid)
-        if (
-            not stat.S_ISREG(status.st_mode)
-            or status.st_uid not in owners
-            or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        ):
+        if not _is_trusted(path, status):
             logger.warning("compiled kernels in %s are not ours alone to write and were not loaded", path)
             return None
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read()
-        except OSError as error:
-            logger.warning("compiled kernels in %s cannot be read: %s", path, error)
-            return None
+    except OSError as error:
+        logger.warning("compiled kernels in %s cannot be read: %s", path, error)
+        return None
+    finally:
+        os.close(descriptor)
     if time.time() - status.st_mtime > _DAY:
         with suppress(OSError):  # somebody else's, or on a read-only disk: then nobody removes it either
             os.utime(path)
     return data
+
+
+def _is_trusted(path: Path, status: os.stat_result) -> bool:
+    owners = {os.geteuid(), 0}
+    if path.parent == system_folder():
+        owners.add(os.stat(__file__).st_uid)
+    return (
+        stat.S_ISREG(status.st_mode) and status.st_uid in owners and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
 
 
 def _remove_unused(folder: Path) -> None:
@@ -323,5 +327,5 @@ def failure(folder: Path, mark: str) -> str | None:
         if time.time() - path.lstat().st_mtime > _DAY:
             return None
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except OSError:  # there is none, or none for us: then compiling is worth a try
         return None

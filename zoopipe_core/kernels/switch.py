@@ -11,7 +11,6 @@ import os
 import threading
 
 from zoopipe_core.errors import KernelError
-from zoopipe_core.kernels import native
 
 __all__ = ["SWITCH", "KernelSwitch"]
 
@@ -42,19 +41,27 @@ class KernelSwitch:
         """
         if self._ready:
             return True
-        if native.is_disabled():
-            return False
         with self._lock:
             if not self._tried:
                 self._rows += rows
                 if self._rows >= MIN_ROWS:
                     self._tried = True
-                    self._ready = native.load()
-                    if not self._ready and os.environ.get("ZOOPIPE_KERNELS", "").lower() != "cached":
-                        threading.Thread(target=self._compile, name="zoopipe-kernels", daemon=True).start()
+                    self._ready = self._load()
             return self._ready
 
+    def _load(self) -> bool:
+        from zoopipe_core.kernels import native  # a small load does not pay for the import
+
+        if native.is_disabled():
+            return False
+        if native.load():
+            return True
+        if os.environ.get("ZOOPIPE_KERNELS", "").lower() != "cached":
+            threading.Thread(target=self._compile, name="zoopipe-kernels", daemon=True).start()
+        return False
+
     def _compile(self) -> None:
+        from zoopipe_core.kernels import native
         from zoopipe_core.kernels.compiler import compile_kernels
 
         try:
