@@ -32,8 +32,9 @@ format: $(VENV)/.ready ## repair what ruff can repair
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.ready-bench ## compare with peers
-	@$(BIN)/python -m benchmarks
+bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/performance.md (BENCH=--quick: smoke test)
+	@$(BIN)/python -m benchmarks run $(BENCH)
+	@$(BIN)/python -m benchmarks render
 
 constraints: $(VENV)/.ready ## resolve constraints.txt anew (needs uv)
 	@scripts/make_constraints.sh $(VENV)

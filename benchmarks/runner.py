@@ -66,7 +66,7 @@ def run_job(
     dataset = make_dataset(folder, rows, job.bad, job.columns, job.source_format)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in job.contenders}
     for turn in range(settings.repeat):
-        # Each begins a turn once: nobody always runs in the wake of the same other.
+        # Another one first each time, so that nobody always goes first or last.
         first = turn % len(job.contenders)
         for name in (*job.contenders[first:], *job.contenders[:first]):
             done = runs[name]

@@ -19,6 +19,11 @@ class Core(Contender):
         self.settings = f"one process, `MultiThreadExecutor({threads})`, all else as it comes; rejects to a CSV file"
 
     def prepare(self, task: Task) -> Run:
+        # The peers' libraries are whole when the clock starts; what ours imports at first use has to be there too.
+        import pyarrow.csv
+        import pyarrow.parquet  # noqa: F401
+
+        import zoopipe_core.run  # noqa: F401
         from zoopipe_core import MultiThreadExecutor, Pipe
 
         target = {
@@ -27,7 +32,7 @@ class Core(Contender):
             "postgresql": f"{task.database}::{TABLE}",
         }
         if task.target == "duckdb":
-            import duckdb  # noqa: F401  the peer's run imports it before the clock too
+            import duckdb  # noqa: F401
         if task.target == "postgresql":
             import adbc_driver_postgresql.dbapi  # noqa: F401
         pipe = Pipe(
