@@ -79,6 +79,14 @@ class _Work:
     batch: SourceBatch
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A batch after validation, and encoded for the writer unless hooks come first or the writer has not started."""
+
+    validated: Validated
+    encoded: Any = None
+
+
 class _Discard(Writer):
     """The target of a pipe without one: rows are validated and counted."""
 
@@ -174,11 +182,12 @@ class _Load:
     # ---- batches ----------------------------------------------------------------------------------------------
 
     def _process(self, reader: Reader, writer: Writer) -> None:
-        results = self._pipe.executor.map(self._validate, self._read(reader))
+        encoder = writer if self._writer_started and not self._after else None
+        results = self._pipe.executor.map(lambda work: self._judge(work, encoder), self._read(reader))
         try:
-            for work, validated in results:
+            for work, judged in results:
                 self._look_at_stop()
-                self._write(writer, work, validated)
+                self._write(writer, work, judged)
         finally:
             if isinstance(results, Generator):  # ends its threads
                 results.close()
@@ -206,12 +215,16 @@ class _Load:
                         hooked = self._before.before(piece, first_id, self._wanted, self._store)
                 yield _Work(piece, first_id, hooked)
 
-    def _validate(self, work: _Work) -> tuple[_Work, Validated]:
+    def _judge(self, work: _Work, encoder: Writer | None) -> tuple[_Work, _Judged]:
         with self._progress.timing("validate_seconds"):
-            return work, self._validator.validate(work.batch)
+            validated = self._validator.validate(work.batch)
+        if encoder is None or not validated.good.num_rows:
+            return work, _Judged(validated)
+        with self._progress.timing("write_seconds"):
+            return work, _Judged(validated, encoder.encode(validated.good))
 
-    def _write(self, writer: Writer, work: _Work, validated: Validated) -> None:
-        hooked = work.batch.hooked
+    def _write(self, writer: Writer, work: _Work, judged: _Judged) -> None:
+        hooked, validated = work.batch.hooked, judged.validated
         result = PostHooked(validated.good, validated.rejects)
         if self._after and validated.good.num_rows:
             with self._progress.timing("hook_seconds"):
@@ -228,7 +241,9 @@ class _Load:
         with self._progress.timing("write_seconds"):
             if result.rejects.rejects:
                 self._write_rejects(result.rejects)
-            if result.good.num_rows:
+            if judged.encoded is not None:
+                writer.write_encoded(judged.encoded)
+            elif result.good.num_rows:
                 self._start_writer(writer, result.good.types)
                 writer.write(result.good)
         self._progress.add(loaded_rows=result.good.num_rows, filtered_rows=filtered, added_rows=added)

@@ -2,6 +2,7 @@
 
     InputAdapter.open(request) -> Reader      yields SourceBatches, knows its position
     OutputAdapter.open()       -> Writer      start(types), write(batch)*, prepare(), publish() | abort()
+                                              (in parallel: encode(batch), then in order: write_encoded)
 
 Building an adapter does no I/O: it checks its own arguments and nothing else, pickles, compares, and its repr and
 `label` hold no secret. All state lives in what `open` returns.
@@ -173,6 +174,21 @@ class Writer(ABC):
         Raises:
             TargetError: a value does not fit, or the target is full or gone.
         """
+
+    def encode(self, batch: ModelBatch) -> Any:
+        """What `write_encoded` takes for the rows of `batch`: the part of `write` that needs no order.
+
+        Called after `start`, in any thread, also for several batches at a time; it must not change the writer. By
+        default it is the batch itself.
+
+        Raises:
+            TargetError: as `write`.
+        """
+        return batch
+
+    def write_encoded(self, encoded: Any) -> None:
+        """Add the rows that `encode` was given. Called in input order, in one thread."""
+        self.write(encoded)
 
     @abstractmethod
     def prepare(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from zoopipe_core.batches.model import Column
+from zoopipe_core.batches.source import index_array
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.kernels import numbers, text, uuids
 from zoopipe_core.kernels._jit import SURE, UNSURE
@@ -111,8 +112,7 @@ def _words(words: list[str], values: list[Any]) -> Judge:
         text.match_words(cells.data, cells.starts, cells.ends, *listed, found, state)
         found[state != SURE] = len(values)
         if values is words:  # texts: no Python object for each cell
-            dictionary = pa.array([*words, None], pa.string())
-            return Column(kind, None, dictionary.take(pa.array(found)))
+            return Column(kind, None, pa.array(table, pa.string()).take(index_array(found.astype(np.int64))))
         return Column(kind, [table[index] for index in found.tolist()])
 
     return judge
