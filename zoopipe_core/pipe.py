@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest
 from zoopipe_core.display import Display, ReportCallback, open_display, progress_display
 from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor, SingleThreadExecutor
@@ -26,7 +26,9 @@ from zoopipe_core.registry import resolve_input, resolve_output
 from zoopipe_core.report import PipeReport, PipeStatus
 
 if TYPE_CHECKING:
+    from zoopipe_core.batches.source import SourceBatch
     from zoopipe_core.progress import LoadProgress
+    from zoopipe_core.schema.explain import Explanation
 
 __all__ = ["Pipe"]
 
@@ -124,6 +126,38 @@ class Pipe:
                 f"max_errors has to be a number of rows (0, 100), a share of them (0.01), or None, not {limit!r}"
             )
 
+    def explain(self, sample: int | None = None) -> Explanation:
+        """Each field's route through validation and why it is not a faster one; print it to see a table.
+
+        Args:
+            sample: read so many rows of the input, and count those that kernels leave to pydantic. Hooks are not run.
+
+        >>> from pydantic import BaseModel
+        >>> class User(BaseModel):
+        ...     id: int
+        >>> Pipe("users.csv", None, schema_model=User).explain()
+        User:
+        field  route   kernel  why not faster
+        -----  ------  ------  --------------
+        id     kernel  int
+
+        Raises:
+            SpecError: the pipe has no model, or `sample` is below 1.
+            SourceError: the input cannot be read.
+        """
+        from zoopipe_core.schema.explain import explain_plan
+        from zoopipe_core.schema.plan import plan_of
+
+        if self.schema_model is None:
+            raise SpecError(f"{self!r} has no schema_model: rows pass as they are, there is nothing to explain")
+        plan = plan_of(self.schema_model)
+        if sample is None:
+            return explain_plan(plan)
+        if not isinstance(sample, int) or sample < 1:
+            raise SpecError(f"sample has to be a number of rows of at least 1, or None, not {sample!r}")
+        with self.input_adapter.open(ReadRequest(plan.source_columns, batch_size=self.executor.batch_size)) as reader:
+            return explain_plan(plan, _first_rows(reader, sample))
+
     # ---- running ----------------------------------------------------------------------------------------------
 
     def run(
@@ -150,8 +184,8 @@ class Pipe:
         run = self._begin()
         if not wait:
             return True
-        with _ended_on_error(run), open_display(on_report_update, run.progress.note) as display:
-            in_time = _watch(run, timeout, display)
+        with ended_on_error(run), open_display(on_report_update, run.progress.note) as display:
+            in_time = watch(run, timeout, display)
             if not in_time:
                 run.end(ABORT_GRACE_SECONDS)
             report = run.progress.snapshot()
@@ -171,11 +205,11 @@ class Pipe:
         """
         self._begin()
 
-    def _begin(self) -> _Run:
+    def _begin(self) -> Run:
         with self._state.lock:
             if self.is_running:
                 raise RuntimeError(f"{self!r} is already running; wait() for it or shutdown() first")
-            run = self._state.run = _Run(self, self._new_progress())
+            run = self._state.run = Run(self, self._new_progress())
             run.begin()
         return run
 
@@ -190,7 +224,7 @@ class Pipe:
         run = self._state.run
         if run is None:
             raise RuntimeError(f"{self!r} was not started; call start() or run()")
-        return _watch(run, timeout, None)
+        return watch(run, timeout, None)
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Abort the load if it is running, and wait up to `timeout` seconds for it to be undone.
@@ -257,80 +291,20 @@ class Pipe:
         object.__setattr__(self, "_state", _State())
 
 
-class _Run:
-    """One run of a pipe: a thread, and what others see of it."""
-
-    def __init__(self, pipe: Pipe, progress: LoadProgress) -> None:
-        self.progress = progress
-        self.stop = threading.Event()
-        # Not the thread's own join and is_alive: in Python 3.11 a signal handler that raises within join() makes them
-        # take a running thread for one that has ended.
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._load, args=(pipe,), name=f"zoopipe-{pipe.input_adapter.label}")
-
-    def begin(self) -> None:
-        self.progress.start()
-        try:
-            self.thread.start()
-        except BaseException as error:
-            # Ctrl-C may come when the thread has begun.
-            self.stop.set()
-            if self.thread.ident is None:
-                self.progress.finish(PipeStatus.FAILED, error)
-                self.ended.set()
-            raise
-
-    def _load(self, pipe: Pipe) -> None:
-        try:
-            from zoopipe_core.run import run_load
-
-            run_load(pipe, self.progress, self.stop)
-        except BaseException as error:  # noqa: BLE001  it is in the report; a thread has nobody to raise it to
-            if not self.progress.snapshot().is_finished:
-                self.progress.finish(PipeStatus.FAILED, error)
-        finally:
-            self.ended.set()
-
-    def end(self, timeout: float) -> None:
-        """Tell the load to end, and wait for it up to `timeout` seconds."""
-        self.stop.set()
-        if self.thread is not threading.current_thread():
-            self.ended.wait(timeout)
-
-
 @dataclass(eq=False)
 class _State:
     """What a pipe has beside its description: the latest run."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    run: _Run | None = None
+    run: Run | None = None
 
 
-def _watch(run: _Run, timeout: float | None, display: Display | None) -> bool:
-    """Wait for a run and show it; True if it has ended. If this thread is told to end meanwhile, so is the run."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    with _noticing_sigterm() as terminated, _ended_on_error(run):
-        # Long waits are cut in slices: Python runs signal handlers between bytecodes of the main thread only.
-        while not run.ended.is_set() and not terminated():
-            left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
-            if left <= 0:
-                return False
-            if not run.ended.wait(left) and display is not None:
-                display.update(run.progress.snapshot())
-        if terminated():
-            run.end(ABORT_GRACE_SECONDS)
-            if display is not None:
-                display.close()
-    return True
-
-
-@contextmanager
-def _ended_on_error(run: _Run) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        run.end(ABORT_GRACE_SECONDS)
-        raise
+def _first_rows(reader: Reader, count: int) -> Iterator[SourceBatch]:
+    for batch in reader:
+        yield batch if batch.num_rows <= count else batch.slice(0, count)
+        count -= batch.num_rows
+        if count <= 0:
+            return
 
 
 def _output(target: Any) -> OutputAdapter | None:
@@ -354,28 +328,3 @@ def _same_place(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return False
     return one == other or ("://" not in one + other and os.path.abspath(one) == os.path.abspath(other))
-
-
-@contextmanager
-def _noticing_sigterm() -> Iterator[Callable[[], bool]]:
-    """Let SIGTERM wait until the load is undone, as Ctrl-C does; then it takes its usual course.
-
-    Only where it would otherwise kill the process at once: in the main thread, with the default handler. The handler
-    only takes a note: an exception raised by it could surface anywhere, also within the code that undoes the load.
-    """
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield lambda: False
-        return
-    received: list[int] = []
-
-    def take_note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    signal.signal(signal.SIGTERM, take_note)
-    try:
-        yield lambda: bool(received)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if received:
-            os.kill(os.getpid(), signal.SIGTERM)

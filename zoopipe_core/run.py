@@ -337,7 +337,8 @@ class _Load:
 
     def _undo(self, error: BaseException) -> None:
         """Abort both outputs. `error` stays the one that counts; what fails here is noted on it."""
-        for writer in (self._writer, self._rejects):
+        # The one that was opened first goes last: it may have made the folder of both.
+        for writer in (self._rejects, self._writer):
             if writer is not None:
                 try:
                     writer.abort()
