@@ -1,10 +1,10 @@
-"""CSV files made by Python's own csv module, and what an adapter reads from them."""
+"""CSV texts of every kind, what Python's own csv module makes of them, and what the adapter does."""
 
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,84 +14,82 @@ from hypothesis import strategies as st
 from zoopipe_core.adapters import csv_reader
 from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.csv import CSVInputAdapter
+from zoopipe_core.adapters.csv_dialect import split_lines
 from zoopipe_core.batches.source import Fault, SourceBatch
 
-# Everything that has a meaning in some dialect or in the parser's own bookkeeping.
-SPECIAL = ['"', "'", ",", ";", "\t", "|", "\n", "\r", "\r\n", "\\", "#", " ", "\0", "\ufeff", "\x05", "\x15"]
-PLAIN = ["a", "b", "0", "NA", "é", "ÿ", "日本", "😀", "\U0010f780\U0010f7ff", "\u2028", "\x85"]
-cells = st.lists(st.sampled_from(SPECIAL + PLAIN), max_size=6).map("".join)
+COMMENT = "#"
+# What means something to a parser, or to this one's own bookkeeping; ``\udcXX`` is a byte that is no UTF-8.
+SPECIAL = ["\n", "\n", "\r", "\r\n", " ", COMMENT, "\0", "\x05", "\ufeff", "\x85", "\u2028", "\U0010f780", "\udc80"]
+PLAIN = ["a", "b", "1", "é", "日", "😀", "\udcff", "\udcc3"]
+_END = "\x1aend of the text\x1a"
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a file is written, in the words of the csv module."""
+    """A dialect, in the words of the csv module."""
 
     delimiter: str = ","
     quotechar: str | None = '"'
     escapechar: str | None = None
     doublequote: bool = True
-    quoting: int = csv.QUOTE_MINIMAL
-    lineterminator: str = "\n"
-
-    def write(self, rows: Sequence[Sequence[str]]) -> str:
-        buffer = io.StringIO(newline="")
-        csv.writer(buffer, **vars(self)).writerows(rows)
-        return buffer.getvalue()
-
-    def read(self, text: str) -> list[list[str]]:
-        options = {name: value for name, value in vars(self).items() if name != "lineterminator"}
-        return [row for row in csv.reader(io.StringIO(text, newline=""), **options) if row]
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the adapter has to be told."""
-        return {
-            "delimiter": self.delimiter,
-            "quotechar": None if self.quoting == csv.QUOTE_NONE else self.quotechar,
-            "escapechar": self.escapechar,
-            "doublequote": self.doublequote,
-        }
+    def quoting(self) -> int:
+        return csv.QUOTE_NONE if self.quotechar is None else csv.QUOTE_MINIMAL
 
 
-_quoted = st.builds(
+styles = st.builds(
     Style,
     delimiter=st.sampled_from([",", ";", "\t", "|", " "]),
-    quotechar=st.sampled_from(['"', "'"]),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    lineterminator=st.sampled_from(["\n", "\r\n", "\r"]),
-)
-_escaped = st.builds(
-    Style,
-    delimiter=st.sampled_from([",", "\t"]),
-    escapechar=st.just("\\"),
+    quotechar=st.sampled_from(['"', '"', "'", None]),
+    escapechar=st.sampled_from([None, "\\"]),
     doublequote=st.booleans(),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    lineterminator=st.sampled_from(["\n", "\r\n"]),
 )
-_unquoted = st.builds(
-    Style, escapechar=st.just("\\"), quoting=st.just(csv.QUOTE_NONE), lineterminator=st.sampled_from(["\n", "\r\n"])
-)
-styles = st.one_of(_quoted, _escaped, _unquoted)
 
 
-@st.composite
-def tables(draw: st.DrawFn, style: Style = Style(), min_rows: int = 0, max_rows: int = 30) -> list[list[str]]:
-    """Rows of equal width that the csv module itself writes and reads without loss in this style."""
-    width = draw(st.integers(1, 5))
-    rows = draw(st.lists(st.lists(cells, min_size=width, max_size=width), min_size=min_rows, max_size=max_rows))
-    if style.quoting != csv.QUOTE_ALL:
-        # The csv module quotes only the line breaks of its own line ends, but cuts lines at all of them.
-        rows = [[cell if set(cell) & set(style.lineterminator) else _on_one_line(cell) for cell in row] for row in rows]
-        if len(style.lineterminator) == 1:
-            other = "\r" if style.lineterminator == "\n" else "\n"
-            rows = [[cell.replace(other, "") for cell in row] for row in rows]
-    if style.quoting == csv.QUOTE_NONE and width == 1:
-        rows = [[row[0] or "x"] for row in rows]
-    return rows
+def texts(style: Style) -> st.SearchStrategy[str]:
+    """Any text, well formed or not, rich in what means something in this style."""
+    marks = [style.delimiter, style.quotechar, style.escapechar]
+    own = [mark for mark in marks if mark is not None]
+    text = st.lists(st.sampled_from(own * 3 + SPECIAL + PLAIN), max_size=40).map("".join)
+    if style.quotechar is None or style.escapechar is None:
+        return text
+    # Behind a closing quote, an escape character is a plain one for the csv module and none for pyarrow.
+    return text.filter(lambda text: f"{style.quotechar}{style.escapechar}" not in text)
 
 
-def _on_one_line(cell: str) -> str:
-    return cell.replace("\r", "").replace("\n", "")
+@dataclass(frozen=True)
+class Record:
+    """A record as the csv module sees it: its cells, its text without the line break, whether it ends."""
+
+    cells: list[bytes]
+    text: str
+    closed: bool = True
+
+
+def records_of(text: str, style: Style = Style(), comment: str | None = None) -> list[Record]:
+    """The records of a text, without blank lines and comments."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in split_lines(f"{text}\n{_END}"):
+            if taken or comment is None or not line.startswith(comment):
+                taken.append(line)
+                yield line
+
+    records = []
+    for cells in csv.reader(lines(), **vars(style), quoting=style.quoting):
+        raw = "".join(taken)
+        taken.clear()
+        if cells and raw != _END:
+            closed = _END not in raw
+            raw = re.sub(r"(\r\n|\r|\n)\Z", "", raw.removesuffix(_END))
+            records.append(Record([encode(cell) for cell in cells], raw, closed))
+    return records
+
+
+def encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 @contextmanager
@@ -110,15 +108,31 @@ def read_batches(adapter: CSVInputAdapter, **request: Any) -> list[SourceBatch]:
         return list(reader)
 
 
-def read_rows(adapter: CSVInputAdapter, **request: Any) -> dict[int, list[bytes | None]]:
-    """Row number -> cells, of the rows alone; that numbers rise and that no batch is too long is checked."""
-    rows: dict[int, list[bytes | None]] = {}
+def read_records(adapter: CSVInputAdapter, **request: Any) -> dict[int, list[bytes | None] | Fault]:
+    """Number -> cells or fault, of one file; that numbers rise and that no batch is too long is checked."""
+    records: dict[int, list[bytes | None] | Fault] = {}
+    last = 0
     for batch in read_batches(adapter, **request):
         assert batch.num_rows <= request.get("batch_size", 65_536)
+        numbers = batch.rows.tolist()
+        found: dict[int, list[bytes | None] | Fault] = {fault.row: fault for fault in batch.faults}
+        assert len(found) == len(batch.faults)
+        assert found.keys().isdisjoint([*numbers, *records])
         columns = [column.to_pylist() for column in batch.batch.columns]
-        for index, number in enumerate(batch.rows.tolist()):
-            assert not rows or number > max(rows)
-            rows[number] = [column[index] for column in columns]
+        found.update((number, [column[index] for column in columns]) for index, number in enumerate(numbers))
+        assert [last, *numbers] == sorted({last, *numbers})
+        last = max([last, *numbers])
+        records.update(found)
+    return dict(sorted(records.items()))
+
+
+def read_rows(adapter: CSVInputAdapter, **request: Any) -> list[list[str | None]]:
+    """The cells of all rows as text; there must be no faults."""
+    rows: list[list[str | None]] = []
+    for batch in read_batches(adapter, **request):
+        assert not batch.faults
+        columns = [[None if cell is None else cell.decode() for cell in c.to_pylist()] for c in batch.batch.columns]
+        rows.extend(list(row) for row in zip(*columns, strict=True))
     return rows
 
 

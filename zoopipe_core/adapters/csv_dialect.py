@@ -46,7 +46,7 @@ class Dialect:
                 continue
             if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n":
                 raise SpecError(f"{name} has to be a single ASCII character and no line break, not {value!r}")
-            if value.encode() in END_MARK:
+            if value == "\0" or value.encode() in END_MARK:
                 raise SpecError(f"{name} {value!r} is a control character that cannot be used here")
             if value in seen:
                 raise SpecError(f"{name} and {seen[value]} are both {value!r}")

@@ -12,7 +12,14 @@ import pyarrow.csv as arrow_csv
 
 from zoopipe_core.adapters.base import Reader, ReadRequest
 from zoopipe_core.adapters.csv_dialect import HEAD_BYTES, read_header, refuse_binary, unique_names
-from zoopipe_core.adapters.csv_stream import END_MARK, CommentFilter, ParserInput, Pushback, restore_bytes
+from zoopipe_core.adapters.csv_stream import (
+    END_MARK,
+    CommentFilter,
+    ParserInput,
+    Pushback,
+    mark_bytes,
+    restore_bytes,
+)
 from zoopipe_core.adapters.encodings import Readable, Utf8Stream
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.paths import expand_paths, file_size, strip_credentials
@@ -25,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CSVReader"]
 
-BLOCK_BYTES = 4 * 2**20
+# The parser reads up to 32 blocks ahead, and a batch of one block stays in the cache of a core.
+BLOCK_BYTES = 2**20
 MAX_RAW_CHARS = 64 * 1024
 _MARK_TEXT = END_MARK.decode()
 
@@ -169,7 +177,7 @@ class _Parse:
         self._closed = False
         self._width = len(file.names)
         self._wanted = [i for i, name in enumerate(file.names) if request.wants(name)]
-        nulls = list(adapter.null_values)
+        nulls = [mark_bytes(text.encode("utf-8", "surrogatepass")).decode() for text in adapter.null_values]
         # The records are counted by a column. With one column, the end mark is a row like any other.
         included = [str(i) for i in self._wanted or [0]]
         self._read = arrow_csv.ReadOptions(
@@ -270,8 +278,12 @@ class _Parse:
         cells = [column[count - 1].as_py() or b"" for column in last.columns]
         if self._width == 1 and cells == [END_MARK]:
             return last.slice(0, count - 1)
+        # What was swallowed ends with the mark's own line break, unless that one ended the record.
+        quoted = not cells[-1].endswith(END_MARK)
         cells[-1] = cells[-1].partition(b"\n" + END_MARK)[0]
-        raw = self._dialect.join([cell.decode() for cell in cells], open_last=True)
+        raw = self._dialect.join([cell.decode() for cell in cells], open_last=quoted)
+        if not quoted:
+            raw += self._dialect.escapechar or ""
         number = first + count - 1 + len(self._faults)
         self._faults.append(self._unclosed(number, _readable(raw)))
         return last.slice(0, count - 1)

@@ -16,10 +16,10 @@ import re
 from zoopipe_core.adapters.encodings import Readable
 from zoopipe_core.errors import RecordTooLongError
 
-__all__ = ["END_MARK", "CommentFilter", "ParserInput", "Pushback", "restore_bytes"]
+__all__ = ["END_MARK", "CommentFilter", "ParserInput", "Pushback", "mark_bytes", "restore_bytes"]
 
-# A record that no CSV file holds: NUL ENQ ACK NUL NAK SYN NUL. See `ParserInput`.
-END_MARK = b"\x00\x05\x06\x00\x15\x16\x00"
+# A record that no CSV file holds: ENQ ACK NAK SYN ETB ACK ENQ. See `ParserInput`.
+END_MARK = b"\x05\x06\x15\x16\x17\x06\x05"
 CHUNK_BYTES = 2**16
 _BOM = b"\xef\xbb\xbf"
 
@@ -138,9 +138,11 @@ class ParserInput:
     - Behind the last record stands a record of ours. pyarrow closes an open quote at the end of the input without a
       word, and everything behind the quote becomes one cell. If our record comes back, all quotes were closed.
     - A byte that is no UTF-8 becomes a character of a private range (`restore_bytes` undoes it): pyarrow cannot
-      report a ragged row that is not UTF-8.
+      report a ragged row that is not UTF-8. So does a NUL, behind which pyarrow overlooks quotes and line breaks.
     - In front of a byte order mark stands a blank line: the file's own mark is gone by now, and this one is data.
     - Reads are filled up: a short one would make a small block, and a record may not span three of them.
+    - No read ends with a carriage return that more bytes follow. pyarrow drops a line feed at the beginning of a block
+      behind a carriage return at the end of the block before, also within quotes (apache/arrow#51368).
 
     Attributes:
         marked: whether a byte was replaced; only then is there anything to restore.
@@ -156,18 +158,18 @@ class ParserInput:
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, or up to three fewer."""
+        """The next `size` bytes, or up to four fewer."""
         parts, count = [self._ready] if self._ready else [], len(self._ready)
         while not self._ended and (size < 0 or count < max(1, size - 3)):
             data = self._next(size - count)
             parts.append(data)
             count += len(data)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
-        if size < 0 or len(data) <= size:
-            self._ready = b""
-            return data
-        self._ready = data[size:]
-        return data[:size]
+        end = len(data) if size < 0 else min(len(data), size)
+        if end > 1 and data[end - 1] == ord("\r"):
+            end -= 1
+        self._ready = data[end:]
+        return data[:end] if self._ready else data
 
     def _next(self, size: int) -> bytes:
         data = self._source.read(size)
@@ -182,19 +184,11 @@ class ParserInput:
                 data = b"\n" + data
         if self._rest:
             data, self._rest = self._rest + data, b""
-        if data.isascii():
-            return data
-        if not self._ended:
+        if not data.isascii() and not self._ended:
             data, self._rest = _cut_character(data)
-        return self._marked(data)
-
-    def _marked(self, data: bytes) -> bytes:
-        if b"\xf4" not in data and _is_utf8(data):  # 0xF4 begins the characters of the private range
-            return data
-        text = data.decode("utf-8", "surrogateescape")
-        marked = _UNSAFE.sub(_mark, text)
-        self.marked = self.marked or marked != text
-        return marked.encode()
+        marked = mark_bytes(data)
+        self.marked = self.marked or marked is not data
+        return marked
 
     def readable(self) -> bool:
         """For pyarrow."""
@@ -205,14 +199,35 @@ class ParserInput:
         self.closed = True
 
 
-# A private-use block of plane 16: one character for each byte from 0x80 to 0xFF. A text that holds one of these
-# characters has each of its bytes replaced too, so that what comes back is what was read.
+# A private-use block of plane 16: one character for NUL and for each byte from 0x80 to 0xFF. A text that holds one of
+# these characters has each of its bytes replaced too, so that what comes back is what was read.
 _MARKS_FROM = 0x10F700
-_MARKS = re.compile("[\U0010f780-\U0010f7ff]")
-_UNSAFE = re.compile("[\udc80-\udcff\U0010f780-\U0010f7ff]")
+_MARKS = re.compile("[\U0010f700-\U0010f7ff]")
+_UNSAFE = re.compile("[\0\udc80-\udcff\U0010f700-\U0010f7ff]")
+
+
+def mark_bytes(data: bytes) -> bytes:
+    r"""What the parser is to see in place of `data`, which holds whole characters; the same object if nothing changes.
+
+    >>> mark_bytes(b"plain"), mark_bytes(b"\xff").decode() == chr(0x10F7FF)
+    (b'plain', True)
+    """
+    # 0xF4 begins the characters of the private range.
+    if b"\0" not in data and b"\xf4" not in data and _is_utf8(data):
+        return data
+    text = data.decode("utf-8", "surrogateescape")
+    marked = _UNSAFE.sub(_mark, text)
+    return data if marked == text else marked.encode()
+
+
+def restore_bytes(text: str) -> bytes:
+    """The bytes that `ParserInput` read where the parser saw `text`."""
+    return _MARKS.sub(_unmark, text).encode("utf-8", "surrogateescape")
 
 
 def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
     try:
         str(data, "utf-8")
     except UnicodeDecodeError:
@@ -224,9 +239,9 @@ def _mark(match: re.Match[str]) -> str:
     return "".join(chr(_MARKS_FROM + byte) for byte in match[0].encode("utf-8", "surrogateescape"))
 
 
-def restore_bytes(text: str) -> bytes:
-    """The bytes that `ParserInput` read where the parser saw `text`."""
-    return _MARKS.sub(lambda match: chr(0xDC00 + ord(match[0]) - _MARKS_FROM), text).encode("utf-8", "surrogateescape")
+def _unmark(match: re.Match[str]) -> str:
+    byte = ord(match[0]) - _MARKS_FROM
+    return chr(0xDC00 + byte) if byte else "\0"
 
 
 def _cut_character(data: bytes) -> tuple[bytes, bytes]:
