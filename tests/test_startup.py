@@ -1,0 +1,94 @@
+"""What a fresh process has to load. How long that takes is measured by benchmarks/startup.py, and decides no test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoopipe_core.kernels.switch import MIN_ROWS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LOAD = """
+import json, sys, psutil
+from pydantic import BaseModel
+from zoopipe_core import Pipe
+
+class Item(BaseModel):
+    name: str
+    price: float
+
+pipe = Pipe(sys.argv[1], sys.argv[1] + ".jsonl", sys.argv[1] + ".rejects.jsonl", Item)
+pipe.run(on_report_update=None)
+pipe.report.raise_for_status()
+assert pipe.report.loaded_rows == int(sys.argv[2])
+print(json.dumps([sorted(sys.modules), len(psutil.Process().children())]))
+"""
+
+NEVER = {"airflow", "dask", "distributed", "numba", "pandas", "polars", "prefect", "ray"}
+"""What no load imports by itself."""
+NOT_FOR_FILES = {"adbc_driver_manager", "duckdb", "fsspec", "pyarrow.dataset", "pyarrow.parquet", "sqlite3"}
+"""What a load from file to file has no use for."""
+NOT_FOR_A_FEW_ROWS = {"llvmlite", "zoopipe_core.kernels.native", "zoopipe_core.kernels.compiler"}
+NOT_WITHOUT_A_TERMINAL = {"rich", "typer"}
+
+
+def load(folder: Path, rows: int, **environment: str) -> tuple[set[str], int]:
+    """The modules that a load of `rows` rows leaves in a fresh process, and the number of its children."""
+    source = folder / "items.csv"
+    source.write_text("name,price\n" + "screw,0.5\n" * rows)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(source), str(rows)],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules, children = json.loads(done.stdout)
+    return set(modules), children
+
+
+def test_importing_the_core_loads_no_library_at_all() -> None:
+    code = "import json, sys; import zoopipe_core; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    heavy = {"numpy", "psutil", "pyarrow", "pydantic", "rich", *NEVER, *NOT_FOR_FILES}
+    assert not heavy & set(json.loads(done.stdout))
+
+
+def test_a_small_load_imports_nothing_for_kernels_starts_no_process_and_writes_no_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    modules, children = load(tmp_path, 10, ZOOPIPE_CACHE_DIR=str(cache))
+    unwanted = NEVER | NOT_FOR_FILES | NOT_FOR_A_FEW_ROWS | NOT_WITHOUT_A_TERMINAL
+    assert not unwanted & modules
+    assert children == 0
+    assert not cache.exists()
+
+
+def test_a_large_load_takes_compiled_kernels_up_without_numba(tmp_path: Path, compiled_kernels: Path) -> None:
+    modules, children = load(tmp_path, MIN_ROWS + 1)
+    assert "llvmlite" in modules
+    assert not (NEVER | NOT_FOR_FILES | {"zoopipe_core.kernels.compiler"}) & modules
+    assert children == 0
+
+
+def test_the_benchmark_gives_figures_that_are_json(
+    compiled_kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import startup
+
+    def copy(folder: Path) -> None:
+        file = folder / compiled_kernels.name
+        file.write_bytes(compiled_kernels.read_bytes())
+        file.chmod(0o600)
+
+    monkeypatch.setattr(startup, "compile_kernels", copy)
+    figures: dict[str, dict[str, float]] = json.loads(json.dumps(startup.measure_startup(tmp_path, 1)))
+    assert set(figures) == set(startup.STEPS)
+    assert all("total" in steps for steps in figures.values())
