@@ -242,7 +242,7 @@ class _Parse:
             raise self._translated(error) from error
         if held is None:
             # The parser yields no batch where there is no row; there may be faults all the same.
-            held = pa.RecordBatch.from_pylist([], schema=reader.schema)
+            held = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in reader.schema], schema=reader.schema)
         yield self._numbered(self._without_end_mark(held, first), first, final=True)
 
     def _translated(self, error: pa.ArrowInvalid) -> Exception:
