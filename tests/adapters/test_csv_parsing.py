@@ -188,6 +188,12 @@ def test_bytes_that_are_no_utf_8_arrive_as_they_are(path: Path) -> None:
     assert ragged.raw == "\\xed\\xa0\\x80"
 
 
+def test_cells_beside_such_bytes_stay_as_they_are_and_none_stays_none(path: Path) -> None:
+    path.write_bytes(b"a,b\nNA,\xff\nx,NA\n,\0\n\0\0,y\nNA,NA\n")
+    rows = list(read_records(CSVInputAdapter(path, null_values=["NA"]), batch_size=2).values())
+    assert rows == [[None, b"\xff"], [b"x", None], [b"", b"\0"], [b"\0\0", b"y"], [None, None]]
+
+
 # ---- records that are long ------------------------------------------------------------------------------------------
 
 

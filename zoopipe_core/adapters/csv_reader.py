@@ -242,7 +242,8 @@ class _Parse:
             raise self._translated(error) from error
         if held is None:
             # The parser yields no batch where there is no row; there may be faults all the same.
-            held = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in reader.schema], schema=reader.schema)
+            empty = [pa.nulls(0, field.type) for field in reader.schema]
+            held = pa.RecordBatch.from_arrays(empty, schema=reader.schema)
         yield self._numbered(self._without_end_mark(held, first), first, final=True)
 
     def _translated(self, error: pa.ArrowInvalid) -> Exception:
@@ -306,7 +307,13 @@ def _restored(column: pa.Array) -> pa.Array:
     cells = column.to_pylist()
     for place in places.tolist():
         cells[place] = restore_bytes(cells[place].decode())
-    return pa.array(cells, pa.binary())
+    # Built by hand: pa.array would import pandas.
+    offsets = np.zeros(len(cells) + 1, np.int32)
+    np.cumsum([len(cell or b"") for cell in cells], out=offsets[1:])
+    data = pa.py_buffer(b"".join(cell for cell in cells if cell))
+    return pa.Array.from_buffers(
+        pa.binary(), len(cells), [column.is_valid().buffers()[1], pa.py_buffer(offsets), data], column.null_count
+    )
 
 
 def _last_number(batch: SourceBatch) -> int:
