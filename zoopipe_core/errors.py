@@ -7,11 +7,11 @@
     ├── SourceError                            the input cannot be read
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── SourceReadError (OSError)          no permission, a folder, a failing disk or network
-    │   ├── CorruptSourceError                 truncated archive, binary garbage, broken container
-    │   ├── DecompressionLimitError            a decompression bomb, or a cap set too low
-    │   ├── RecordTooLongError                 one record larger than the cap, often an unclosed quote
+    │   ├── CorruptSourceError (ValueError)    truncated archive, binary garbage, broken container
+    │   ├── DecompressionLimitError (ValueError)  a decompression bomb, or a cap set too low
+    │   ├── RecordTooLongError (ValueError)    one record larger than the cap, often an unclosed quote
     │   ├── ColumnNotFoundError (LookupError)  the model needs a column that the source lacks
-    │   └── DuplicateColumnError               a needed column stands in the header twice
+    │   └── DuplicateColumnError (ValueError)  a needed column stands in the header twice
     ├── TargetError                            the output cannot be written
     │   ├── TargetWriteError (OSError)         no permission, disk full, a folder in the way
     │   ├── TableExistsError                   ``mode="fail"`` and the table is there
@@ -28,7 +28,7 @@
     ├── LoadAbortedError                       the load was cancelled before it was published
     └── LoadFailedError                        raised by ``report.raise_for_status()``
 
-Rejected rows are data, not errors: see `zoopipe_core.schema.rejects`.
+Rejected rows are data, not errors: see `zoopipe_core.batches.rejects`.
 """
 
 from __future__ import annotations
