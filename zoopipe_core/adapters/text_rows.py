@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zoopipe_core.adapters.cell_writers import CellStyle, CellWriter, cell_writer, constant, lay_out
+from zoopipe_core.adapters.cell_writers import CellStyle, CellWriter, constant, lay_out
+from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.json_text import json_text
 from zoopipe_core.batches.model import Column, ModelBatch
@@ -39,7 +40,7 @@ def encode_json_rows(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
     columns = batch.columns
     if not columns or not batch.num_rows or any(column.has_gaps for column in columns.values()):
         return None
-    writers = [cell_writer(column, _JSON) for column in columns.values()]
+    writers = [column_writer(column, _JSON) for column in columns.values()]
     befores = [b"," + json_text(name) + b":" for name in columns]
     befores[0] = b"{" + befores[0][1:]
     laid_out = lay_out(writers, befores, b"}" + separator, JSON_NULL, batch.num_rows)
@@ -64,7 +65,7 @@ def encode_csv_rows(batch: ModelBatch, names: Sequence[str], form: CSVFormat) ->
         null = form.blank.encode()
     style = _csv_style(form, null)
     lacking = Column(ColumnType(pa.null()), None, pa.nulls(batch.num_rows))
-    writers = [cell_writer(batch.columns.get(name, lacking), style) for name in names]
+    writers = [column_writer(batch.columns.get(name, lacking), style) for name in names]
     befores = [b"", *[form.delimiter.encode()] * (len(names) - 1)]
     laid_out = lay_out(writers, befores, form.lineterminator.encode(), null, batch.num_rows)
     return None if laid_out is None else laid_out[0]
