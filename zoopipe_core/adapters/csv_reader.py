@@ -300,12 +300,11 @@ def _without_mark(text: str) -> str:
 
 def _restored(column: pa.Array) -> pa.Array:
     """The column with the bytes that `ParserInput` replaced put back."""
-    marked = pc.match_substring(column, b"\xf4\x8f")
-    places = np.flatnonzero(marked.fill_null(False))
+    places = pc.indices_nonzero(pc.match_substring(column, b"\xf4\x8f"))
     if not len(places):
         return column
     cells = column.to_pylist()
-    for place in places.tolist():
+    for place in places.to_pylist():
         cells[place] = restore_bytes(cells[place].decode())
     # Built by hand: pa.array would import pandas.
     offsets = np.zeros(len(cells) + 1, np.int32)
