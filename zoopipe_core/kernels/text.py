@@ -29,6 +29,7 @@ __all__ = [
     "Words",
     "check_length",
     "check_utf8",
+    "find_word",
     "is_utf8",
     "lower_ascii",
     "match_words",
@@ -324,6 +325,20 @@ def _equal(data: Bytes, start: int, end: int, words: Bytes, at: int, word_end: i
     return start == end
 
 
+@device
+def find_word(
+    data: Bytes, start: int, end: int, words: Bytes, word_starts: Offsets, word_ends: Offsets, slots: Offsets
+) -> int:
+    """The index of the word that ``data[start:end]`` is, -1 if it is none. The arrays are those of a `word_table`."""
+    mask = len(slots) - 1
+    slot = _hash(data, start, end) & mask
+    word = int(slots[slot])
+    while word >= 0 and not _equal(data, start, end, words, int(word_starts[word]) & PLACE, int(word_ends[word])):
+        slot = (slot + 1) & mask
+        word = int(slots[slot])
+    return word
+
+
 @kernel(BYTES, OFFSETS, OFFSETS, BYTES, OFFSETS, OFFSETS, OFFSETS, INT32, UINT8)
 def match_words(
     data: Bytes,
@@ -341,17 +356,10 @@ def match_words(
     words, word_starts, word_ends, slots: the arrays of a `word_table`.
     out: int32 (n,), the index of the word.
     """
-    mask = len(slots) - 1
     for i in range(len(state)):
         if state[i] != SURE:
             continue
-        start = int(starts[i]) & PLACE
-        end = int(ends[i])
-        slot = _hash(data, start, end) & mask
-        word = int(slots[slot])
-        while word >= 0 and not _equal(data, start, end, words, int(word_starts[word]) & PLACE, int(word_ends[word])):
-            slot = (slot + 1) & mask
-            word = int(slots[slot])
+        word = find_word(data, int(starts[i]) & PLACE, int(ends[i]), words, word_starts, word_ends, slots)
         if word < 0:
             state[i] = UNSURE
         else:
