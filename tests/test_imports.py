@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"report"}, {"registry"}, {"kernels"}),
     ({"batches"},),
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}),
-    ({"pipe", "run", "hooking", "progress", "display"},),
+    ({"pipe", "run", "running", "hooking", "progress", "display"},),
     ({"engines"}, {"coordinators"}),
     ({"manager"},),
     ({"testing"}, {"__main__", "cli"}),

@@ -8,22 +8,20 @@ it is an all-or-nothing load; see `zoopipe_core.run`.
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest
-from zoopipe_core.display import Display, ReportCallback, open_display, progress_display
+from zoopipe_core.display import ReportCallback, open_display, progress_display
 from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor, SingleThreadExecutor
 from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, check_hook
 from zoopipe_core.registry import resolve_input, resolve_output
 from zoopipe_core.report import PipeReport, PipeStatus
+from zoopipe_core.running import ABORT_GRACE_SECONDS, Run, ended_on_error, watch
 
 if TYPE_CHECKING:
     from zoopipe_core.batches.source import SourceBatch
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from zoopipe_core.schema.explain import Explanation
 
 __all__ = ["Pipe"]
-
-POLL_SECONDS = 0.1
-ABORT_GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, repr=False, eq=False)

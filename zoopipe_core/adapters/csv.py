@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -208,7 +209,10 @@ class CSVWriter(Writer):
                 ) from error
 
     def write(self, batch: ModelBatch) -> None:
-        self._file.write(self.encode(batch))
+        self.write_encoded(self.encode(batch))
+
+    def write_encoded(self, encoded: Any) -> None:
+        self._file.write(encoded)
 
     def encode(self, batch: ModelBatch) -> bytes | pa.Buffer:
         """The rows of a batch as text. Pure once the writer was started: may be called by any thread.

@@ -240,12 +240,13 @@ class JSONWriter(Writer):
         return  # a row names its own columns
 
     def write(self, batch: ModelBatch) -> None:
-        if not batch.num_rows:
-            return
-        body = self.encode(batch)
+        if batch.num_rows:
+            self.write_encoded(self.encode(batch))
+
+    def write_encoded(self, encoded: Any) -> None:
         if self._is_array:
             self._file.write(b"[\n" if self._empty else b",\n")
-        self._file.write(body)
+        self._file.write(encoded)
         if not self._is_array:
             self._file.write(b"\n")
         self._empty = False

@@ -32,10 +32,12 @@ class JudgedColumns:
     Attributes:
         fields: each field of the model with its column; what stands in unsure rows means nothing.
         unsure: bool (n,), the rows that pydantic has to decide.
+        unsure_by_field: how many of them each field made so, by its name; 0 is left out.
     """
 
     fields: list[tuple[FieldPlan, Column]]
     unsure: npt.NDArray[np.bool_]
+    unsure_by_field: dict[str, int]
 
     def collect(self, batch: SourceBatch, accepted: Mapping[int, Mapping[str, Any]]) -> ModelBatch:
         """The accepted rows: the sure ones, and of the unsure ones those that pydantic accepted, as dumps."""
@@ -70,6 +72,14 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
     if any(sources[f.name] is None and f.constant is None for f in plan.fields):
         return None
     unsure = np.zeros(batch.num_rows, np.bool_)
+    by_field: dict[str, int] = {}
+
+    def doubt(f: FieldPlan, rows: npt.NDArray[np.bool_]) -> None:
+        count = int(np.count_nonzero(rows))
+        if count:
+            by_field[f.name] = count
+            np.logical_or(unsure, rows, out=unsure)
+
     # Kernels first: only rows that they are sure of are worth a look at the dumps of the others.
     judged: dict[str, Column] = {}
     later: list[FieldPlan] = []
@@ -84,7 +94,7 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
             later.append(f)
         else:
             judged[f.name], state = verdict
-            unsure |= state != SURE
+            doubt(f, state != SURE)
     validated: dict[str, Sequence[Any]] = {}
     for f in later:
         source = sources[f.name]
@@ -93,12 +103,11 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
         if values is None:
             return None
         validated[f.name] = values
-        unsure[list(bad)] = True
-        if UNSURE in values:
-            unsure[[index for index, value in enumerate(values) if value is UNSURE]] = True
+        if bad or UNSURE in values:
+            doubt(f, np.array([value is UNSURE or index in bad for index, value in enumerate(values)]))
     for f in later:
         judged[f.name] = Column(f.column_type, _dumped(plan, f, validated[f.name], unsure))
-    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure)
+    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, by_field)
 
 
 def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column, State] | None:

@@ -33,7 +33,7 @@ from zoopipe_core.batches.types import JSON, ColumnType
 from zoopipe_core.errors import SchemaModelError
 from zoopipe_core.schema.model_types import CoreSchema, column_type_of_schema, inner_schema
 from zoopipe_core.schema.rules.base import KernelRule
-from zoopipe_core.schema.rules.table import rule_of
+from zoopipe_core.schema.rules.table import rule_of, why_no_rule
 
 __all__ = ["UNSURE", "FieldPlan", "ModelPlan", "Route", "check_model", "plan_of"]
 
@@ -366,7 +366,7 @@ def _field_plan(name: str, raw: CoreSchema, config: CoreSchema, definitions: Map
         required=required,
         constant=_constant_default(schema, plain),
         route=Route.ROW if reason else Route.FIELD if rule is None else Route.KERNEL,
-        reason=reason or ("has a validator function" if _has_functions(schema) else "" if rule else "has no kernel"),
+        reason=reason or ("" if rule else "a validator function" if _has_functions(schema) else why_no_rule(schema)),
         column_type=column_type,
         kernel=rule,
         plain=plain,

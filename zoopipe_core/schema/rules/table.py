@@ -15,7 +15,7 @@ from zoopipe_core.schema.rules.numbers import RANGE, Rules, bool_rules, decimal_
 from zoopipe_core.schema.rules.temporal import date_rules, datetime_rules, time_rules, timedelta_rules
 from zoopipe_core.schema.rules.texts import enum_rules, literal_rules, str_rules, uuid_rules
 
-__all__ = ["rule_of"]
+__all__ = ["rule_of", "why_no_rule"]
 
 _IGNORED = frozenset({"type", "ref", "metadata", "serialization", "strict"})
 
@@ -38,6 +38,17 @@ def rule_of(schema: CoreSchema, config: Mapping[str, Any]) -> KernelRule | None:
     if rules is None or rules == (None, None):
         return None
     return KernelRule(schema["type"], nullable, *rules)
+
+
+def why_no_rule(schema: CoreSchema) -> str:
+    """What about a field kernels do not know, in a few words that follow its name."""
+    while schema["type"] in ("default", "nullable"):
+        schema = schema["schema"]
+    kind = str(schema["type"])
+    if kind not in _BUILDERS:
+        return f"{kind} has no kernel"
+    unknown = sorted(schema.keys() - _IGNORED - _BUILDERS[kind][0])
+    return f"{kind} with {unknown[0]} has no kernel" if unknown else f"this kind of {kind} has no kernel"
 
 
 # core type -> (the constraints that the rule knows, how to make it)

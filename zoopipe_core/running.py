@@ -1,0 +1,119 @@
+"""One run of a pipe: its thread, and how a caller waits for it, ends it, and is told to end itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from zoopipe_core.display import Display
+from zoopipe_core.report import PipeStatus
+
+if TYPE_CHECKING:
+    from zoopipe_core.pipe import Pipe
+    from zoopipe_core.progress import LoadProgress
+
+__all__ = ["ABORT_GRACE_SECONDS", "Run", "ended_on_error", "watch"]
+
+POLL_SECONDS = 0.1
+ABORT_GRACE_SECONDS = 30.0
+
+
+class Run:
+    """One run of a pipe: a thread, and what others see of it."""
+
+    def __init__(self, pipe: Pipe, progress: LoadProgress) -> None:
+        self.progress = progress
+        self.stop = threading.Event()
+        # Not the thread's own join and is_alive: in Python 3.11 a signal handler that raises within join() makes them
+        # take a running thread for one that has ended.
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._load, args=(pipe,), name=f"zoopipe-{pipe.input_adapter.label}")
+
+    def begin(self) -> None:
+        """Start the thread."""
+        self.progress.start()
+        try:
+            self.thread.start()
+        except BaseException as error:
+            # Ctrl-C may come when the thread has begun.
+            self.stop.set()
+            if self.thread.ident is None:
+                self.progress.finish(PipeStatus.FAILED, error)
+                self.ended.set()
+            raise
+
+    def _load(self, pipe: Pipe) -> None:
+        try:
+            from zoopipe_core.run import run_load
+
+            run_load(pipe, self.progress, self.stop)
+        except BaseException as error:  # noqa: BLE001  it is in the report; a thread has nobody to raise it to
+            if not self.progress.snapshot().is_finished:
+                self.progress.finish(PipeStatus.FAILED, error)
+        finally:
+            self.ended.set()
+
+    def end(self, timeout: float) -> None:
+        """Tell the load to end, and wait for it up to `timeout` seconds."""
+        self.stop.set()
+        if self.thread is not threading.current_thread():
+            self.ended.wait(timeout)
+
+
+def watch(run: Run, timeout: float | None, display: Display | None) -> bool:
+    """Wait for a run and show it; True if it has ended. If this thread is told to end meanwhile, so is the run."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with _noticing_sigterm() as terminated, ended_on_error(run):
+        # Long waits are cut in slices: Python runs signal handlers between bytecodes of the main thread only.
+        while not run.ended.is_set() and not terminated():
+            left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
+            if left <= 0:
+                return False
+            if not run.ended.wait(left) and display is not None:
+                display.update(run.progress.snapshot())
+        if terminated():
+            run.end(ABORT_GRACE_SECONDS)
+            if display is not None:
+                display.close()
+    return True
+
+
+@contextmanager
+def ended_on_error(run: Run) -> Iterator[None]:
+    """End the run if the block raises."""
+    try:
+        yield
+    except BaseException:
+        run.end(ABORT_GRACE_SECONDS)
+        raise
+
+
+@contextmanager
+def _noticing_sigterm() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM wait until the load is undone, as Ctrl-C does; then it takes its usual course.
+
+    Only where it would otherwise kill the process at once: in the main thread, with the default handler. The handler
+    only takes a note: an exception raised by it could surface anywhere, also within the code that undoes the load.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield lambda: False
+        return
+    received: list[int] = []
+
+    def take_note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    signal.signal(signal.SIGTERM, take_note)
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if received:
+            os.kill(os.getpid(), signal.SIGTERM)
