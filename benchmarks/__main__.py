@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import subprocess
 import sys
@@ -113,20 +112,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
                 kept["jobs"][job.name] = results.stamped(record, settings.repeat)
                 results.save(arguments.save, kept)
     if STARTUP in arguments.jobs and not arguments.quick:
-        kept["startup"] = _startup(console)
+        console.print("startup", style="dim")
+        kept["startup"] = _startup()
         results.save(arguments.save, kept)
     if failed:
         sys.exit(f"failed: {'; '.join(failed)}")
 
 
-def _startup(console: Console) -> dict[str, Any]:
-    if importlib.util.find_spec("benchmarks.startup") is None:
-        console.print("benchmarks/startup.py is not there: start-up was not measured")
-        return {}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.startup", "--json"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT
-    )
-    figures: dict[str, Any] = json.loads(done.stdout)
+def _startup() -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.startup", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    figures: dict[str, Any] = json.loads(done.stdout)["startup"]
     return figures
 
 

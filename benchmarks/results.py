@@ -16,7 +16,7 @@ from benchmarks.contenders import CONTENDERS
 FOLDER = Path(__file__).parent / "results"
 
 Results = dict[str, Any]
-"""``{"jobs": {name: what run_job returns + "when", "repeat", "machine"}, "startup": {metric: figure}}``"""
+"""``{"jobs": {name: what run_job returns + "when", "repeat", "machine"}, "startup": what startup.py gives}``"""
 
 
 def machine() -> dict[str, Any]:

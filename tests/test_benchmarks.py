@@ -196,7 +196,12 @@ def measured(job: Job, seconds: float) -> dict[str, Any]:
 
 @pytest.fixture
 def everything() -> dict[str, Any]:
-    startup = {"import_seconds": 0.1, "ten_rows_seconds": 0.5, "ten_rows_cold_seconds": 0.9}
+    startup = {
+        "Python": {"total": 0.02},
+        "import zoopipe_core": {"total": 0.12},
+        "load of ten rows, no kernel cache": {"model": 0.3, "total": 0.9},
+        "kernels ready, warm cache": {"numpy": 0.1, "total": 0.25},
+    }
     return {"jobs": {name: measured(job, 2.0) for name, job in JOBS.items()}, "startup": startup}
 
 
@@ -211,8 +216,9 @@ def test_every_target_and_every_curve_is_measured_by_a_job() -> None:
 def test_a_target_is_met_if_the_ratio_of_medians_says_so(everything: dict[str, Any]) -> None:
     page = render.SECTIONS["targets"](everything)
     assert "| CSV -> PostgreSQL | at least 0.9 x ADBC, rows ready | 2.00 x | yes |" in page  # the second of two
-    assert "| ten rows in a fresh process | at most 0.8 s | 0.5 s | yes |" in page
-    assert "| the same with no kernel cache | at most 0.8 s | 0.9 s | **no** |" in page
+    assert "| `import zoopipe_core`, beyond the start of Python | at most 0.15 s | 0.1 s | yes |" in page
+    assert "| ten rows in a fresh process, no kernel cache | at most 0.8 s | 0.9 s | **no** |" in page
+    assert "| kernels ready from a warm cache, beyond NumPy | at most 0.2 s | 0.15 s | yes |" in page
     assert "| CSV -> CSV | at least 15 x zoopipe | 2.00 x | **no** |" in page
     assert page.count("\n") == len(TARGETS) + len(LIMITS) + 1
 
@@ -220,8 +226,12 @@ def test_a_target_is_met_if_the_ratio_of_medians_says_so(everything: dict[str, A
 def test_a_contender_that_failed_stays_in_the_table(everything: dict[str, Any]) -> None:
     everything["jobs"]["csv"]["contenders"]["zoopipe"] = {"failed": "no|disk"}
     assert "| CSV -> CSV | zoopipe | failed |  |  |  | no\\|disk |" in render.SECTIONS["jobs"](everything)
-    assert "| CSV -> CSV | at least 15 x zoopipe | not measured |  |" in render.SECTIONS["targets"](everything)
+    assert "| CSV -> CSV | at least 15 x zoopipe | zoopipe failed |  |" in render.SECTIONS["targets"](everything)
     assert ElementTree.fromstring(chart.chart(everything)) is not None
+    everything["jobs"]["csv"]["contenders"][OURS] = {"failed": "no disk"}
+    assert "| CSV -> CSV | at least 1.3 x Polars | zoopipe_core failed | **no** |" in render.SECTIONS["targets"](
+        everything
+    )
 
 
 def test_the_page_has_a_place_for_every_section_and_keeps_its_own_words(everything: dict[str, Any]) -> None:
