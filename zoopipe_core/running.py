@@ -90,7 +90,9 @@ def ended_on_error(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        run.end(ABORT_GRACE_SECONDS)
+        # A run that was told already is not waited for again: a second Ctrl-C means now.
+        if not run.stop.is_set():
+            run.end(ABORT_GRACE_SECONDS)
         raise
 
 
