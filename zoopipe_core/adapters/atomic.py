@@ -339,13 +339,23 @@ class _RemotePlace(_Place):
     """A hidden file beside the target on another file system, renamed."""
 
     def __init__(self, filesystem: Any, name: str) -> None:
+        if filesystem.isdir(name):
+            raise TargetWriteError(f"{name} is a folder; an output is a file: {name.rstrip('/')}/rows.csv")
         self._filesystem = filesystem
         self._target = name
         folder, slash, base = name.rpartition("/")
         self._hidden = f"{folder}{slash}.{base[:_MAX_NAME_BYTES]}.{secrets.token_hex(6)}.part"
-        if folder:
-            filesystem.makedirs(folder, exist_ok=True)
-        self.file = filesystem.open(self._hidden, "wb")
+        self._made: list[str] = []
+        while folder and not filesystem.exists(folder):
+            self._made.append(folder)
+            folder = folder.rpartition("/")[0]
+        try:
+            if self._made:
+                filesystem.makedirs(self._made[0], exist_ok=True)
+            self.file = filesystem.open(self._hidden, "wb")
+        except BaseException:
+            self._remove_folders()
+            raise
 
     def flush(self) -> None:
         self.file.close()
@@ -357,3 +367,10 @@ class _RemotePlace(_Place):
         self.file.close()
         if self._filesystem.exists(self._hidden):
             self._filesystem.rm_file(self._hidden)
+        self._remove_folders()
+
+    def _remove_folders(self) -> None:
+        for folder in self._made:
+            if not self._filesystem.isdir(folder) or self._filesystem.ls(folder):
+                return  # it was never made, or another load uses it by now
+            self._filesystem.rmdir(folder)
