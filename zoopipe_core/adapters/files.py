@@ -7,6 +7,7 @@ Paths and URLs are handled by `zoopipe_core.adapters.paths`, outputs by `zoopipe
 
 from __future__ import annotations
 
+import bz2
 import io
 import lzma
 import os
@@ -61,6 +62,8 @@ __all__ = [
 
 # A ratio says nothing about a small file: a few MB of one repeated line are no bomb.
 RATIO_GRACE_BYTES = 64 * 2**20
+_PIECE_BYTES = 2**20
+_BZ2_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ def reading(path: str) -> Iterator[None]:
         raise read_error(path, error) from error
 
 
-# What `zipfile` lets through when a member is damaged.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+# What codecs raise when the data is damaged, beside an OSError without a number.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, pa.ArrowException)
 
 
 class _Readable(Protocol):
@@ -178,15 +181,20 @@ class ByteSource:
             return self._raw
         if self.compression == "zip":
             return _open_zip_member(self._raw, self.path)
+        if self.compression == "bz2":
+            return _Bz2Stream(self._raw)
         return pa.CompressedInputStream(pa.PythonFile(self._raw, mode="r"), self.compression)  # type: ignore[no-any-return]
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, fewer only at the end.
+        """The next `size` bytes, fewer only at the end. Negative: all that is left.
 
         Raises:
             CorruptSourceError: the compressed data is truncated or damaged.
             DecompressionLimitError: more came out than the caps allow.
         """
+        if size < 0:
+            # In pieces, so that a bomb is noticed before it fills the memory.
+            return b"".join(iter(lambda: self.read(_PIECE_BYTES), b""))
         with reading(self.path):
             try:
                 data = self._stream.read(size)
@@ -237,6 +245,52 @@ class ByteSource:
         """Close the file; harmless if done already."""
         self._stream.close()
         self._raw.close()
+
+
+class _Bz2Stream:
+    """Decompressed bzip2 data, of any number of streams in one file.
+
+    pyarrow fails at an empty stream behind another; Python's own `bz2.BZ2File` takes damage behind the first stream
+    for its end.
+    """
+
+    def __init__(self, file: _Readable) -> None:
+        self._file = file
+        self._decompressor = bz2.BZ2Decompressor()
+        self._rest = b""  # compressed bytes behind the end of a stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next `size` bytes, fewer only at the end.
+
+        Raises:
+            OSError, EOFError: the data is damaged, or truncated.
+        """
+        parts, missing = [], size
+        while missing > 0 and (data := self._next(missing)):
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    def _next(self, size: int) -> bytes:
+        """Some of the next bytes; none at the end only."""
+        data = b""
+        while not data:
+            compressed = b""
+            if self._decompressor.needs_input or self._decompressor.eof:
+                compressed = self._rest or self._file.read(_BZ2_BYTES)
+                self._rest = b""
+                if not compressed:
+                    if not self._decompressor.eof:
+                        raise EOFError("it ends within a bzip2 stream")
+                    return b""
+                if self._decompressor.eof:
+                    self._decompressor = bz2.BZ2Decompressor()
+            data = self._decompressor.decompress(compressed, size)
+            self._rest = self._decompressor.unused_data
+        return data
+
+    def close(self) -> None:
+        """Harmless; the file is closed by its owner."""
 
 
 def _open_raw(path: str) -> tuple[Any, int | None]:
