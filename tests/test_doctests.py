@@ -44,6 +44,6 @@ def test_the_examples_of_a_module_give_what_they_show(
 
 
 def test_examples_are_found_and_a_wrong_one_is_told() -> None:
-    assert len(examples("zoopipe_core.pipe")) == 1
+    assert examples("zoopipe_core.pipe")
     wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
     assert "Expected:\n    3\nGot:\n    2\n" in run(wrong)

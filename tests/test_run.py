@@ -200,3 +200,21 @@ def test_ctrl_c_at_any_moment_leaves_old_or_new_and_nothing_beside(tmp_path: Pat
             assert len((folder / "out" / "rows.csv").read_text().splitlines()) == 20_001
         seen.add(bool(left))
     assert False in seen
+
+
+def test_ctrl_c_while_the_thread_is_starting_waits_for_the_load_to_be_undone(tmp_path: Path) -> None:
+    """The handler runs within Thread.start(), when the thread is at work and its starter does not know it yet."""
+    before = """
+wait = threading.Event.wait
+def interrupted(event, timeout=None):
+    threading.Event.wait = wait
+    wait(event, timeout)
+    print("running", flush=True)
+    raise KeyboardInterrupt
+threading.Event.wait = interrupted
+pipe = Pipe(({"id": n} for n in range(10**9)), "out/rows.csv", executor=SingleThreadExecutor(1000))
+"""
+    with running(tmp_path, before=before) as process:
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (-signal.SIGINT, "aborted []\n"), err
+    assert files(tmp_path) == set()

@@ -22,6 +22,7 @@ __all__ = ["ABORT_GRACE_SECONDS", "Run", "ended_on_error", "watch"]
 
 POLL_SECONDS = 0.1
 ABORT_GRACE_SECONDS = 30.0
+START_SECONDS = 1.0
 
 
 class Run:
@@ -41,8 +42,9 @@ class Run:
         try:
             self.thread.start()
         except BaseException as error:
-            # Ctrl-C may come when the thread has begun.
+            # Ctrl-C may come when the thread has begun, or is about to and has no ident yet.
             self.stop.set()
+            self.ended.wait(START_SECONDS if self.thread.ident is None else ABORT_GRACE_SECONDS)
             if self.thread.ident is None:
                 self.progress.finish(PipeStatus.FAILED, error)
                 self.ended.set()

@@ -20,8 +20,7 @@ _LEVELS = (
 def target_cpu() -> tuple[str, str]:
     """LLVM's triple of this system, and the name of the processor that its kernels are compiled for.
 
-    >>> target_cpu()  # doctest: +SKIP
-    ('x86_64-unknown-linux-gnu', 'x86-64-v3')
+    >>> triple, processor = target_cpu()  # such as x86_64-unknown-linux-gnu, x86-64-v3
     """
     import llvmlite.binding as llvm
 
