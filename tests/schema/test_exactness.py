@@ -7,6 +7,7 @@ The cells are new each day: the seed is the date, and is printed at the end of t
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import random
 from collections.abc import Callable
@@ -30,10 +31,10 @@ from pydantic import (
     create_model,
 )
 
-from tests.schema.oracle import assert_same_verdicts, text_batch, typed_batch
+from tests.schema.oracle import assert_same_verdicts, json_batch, text_batch, typed_batch
 
 SEED = os.environ.get("ZOOPIPE_TEST_SEED") or dt.datetime.now(dt.UTC).date().isoformat()
-CELLS = 14_000
+CELLS = 10_000
 """Text cells for each type."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -267,3 +268,49 @@ def test_every_typed_cell_gets_pydantics_verdict_value_and_errors(
             rows = [{"cell": value} for value in sliced.to_pylist()]
             assert_same_verdicts(model_of(kind, config), typed_batch(pa.table({"cell": sliced})), rows)
             count_cells(len(rows))
+
+
+# ---- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def json_line(rng: random.Random, favourites: list[Callable[[random.Random], str]]) -> bytes:
+    """A line with one key, mostly; some have none, others, or the same twice, and some are broken."""
+    text = rng.choice(favourites if rng.random() < 0.7 else GRAMMARS)(rng)
+    as_string = json.dumps(text, ensure_ascii=rng.random() < 0.5)
+    value = rng.choice([as_string, as_string, text, text, "null", "true", "false", "[]", "-0", "1e999", "0.5"])
+    blank = rng.choice(["", "", " ", "\t"])
+    line = f'{{{blank}"cell"{blank}:{blank}{value}{blank}}}'
+    how = rng.random()
+    if how < 0.05:
+        line = rng.choice(
+            ["{}", '{"other": 1}', line[:-1] + ', "cell": 1}', line[:-1] + ', "other": "x"}', "7", "null"]
+        )
+    elif how < 0.15:
+        line = mutated(rng, line)
+    return line.encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize(("kind", "favourites"), fields(), ids=[str(kind) for kind, _ in fields()])
+def test_every_json_value_gets_pydantics_verdict_value_and_errors(
+    kind: Any, favourites: list[Any], count_cells: Callable[[int], None]
+) -> None:
+    rng = random.Random(f"{SEED} json {kind}")
+    for config in CONFIGS:
+        lines = [json_line(rng, favourites) for _ in range(CELLS // (2 if not config else 8))]
+        assert_same_verdicts(model_of(kind, config), json_batch(lines), lines, as_json=True)
+        count_cells(len(lines))
+
+
+@pytest.mark.parametrize("default", [None, 7])
+def test_a_json_key_that_is_missing_has_its_default(default: Any, count_cells: Callable[[int], None]) -> None:
+    model = create_model("Defaulted", cell=(int, default), other=(str | None, Field(None, alias="o")))
+    rng = random.Random(f"{SEED} default")
+    lines = [
+        json.dumps(
+            {key: rng.choice([1, "2", None, "x"]) for key in ("cell", "o", "other") if rng.random() < 0.6}
+        ).encode()
+        for _ in range(2000)
+    ]
+    assert_same_verdicts(model, json_batch(lines), lines, as_json=True)
+    assert_same_verdicts(model, json_batch([b"{}"] * 3), [b"{}"] * 3, as_json=True)
+    count_cells(2 * len(lines))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoopipe_core.batches.source import SourceBatch
+from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.schema.columns import judge_columns
+from zoopipe_core.schema.json_columns import judge_json
 from zoopipe_core.schema.plan import ModelPlan, Route
 
 __all__ = ["Explanation", "FieldExplanation", "Sample", "explain_plan"]
@@ -90,7 +91,8 @@ def explain_plan(plan: ModelPlan, batches: Iterable[SourceBatch] | None = None) 
     """Explain a plan, and judge `batches` by it to see which rows take the slow way.
 
     >>> from pydantic import BaseModel
-    >>> from zoopipe_core.schema.plan import plan_of
+    >>> from zoopipe_core.schema.json_columns import judge_json
+    from zoopipe_core.schema.plan import plan_of
     >>> class User(BaseModel):
     ...     id: int
     ...     tags: list[str]
@@ -123,7 +125,8 @@ def _judge(plan: ModelPlan, batches: Iterable[SourceBatch]) -> tuple[dict[str, i
     rows = slow_rows = 0
     for batch in batches:
         rows += batch.num_rows
-        judged = judge_columns(plan, batch, kernels=True)
+        is_json = batch.kind is SourceKind.JSON
+        judged = judge_json(plan, batch) if is_json else judge_columns(plan, batch, kernels=True)
         if judged is None:
             slow_rows += batch.num_rows
             continue

@@ -25,7 +25,7 @@ from zoopipe_core.batches.types import JSON, STRING, ColumnType
 from zoopipe_core.errors import ValidatorError
 from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.schema.cells import BadCells, cell_values, readable_cells
-from zoopipe_core.schema.columns import judge_columns
+from zoopipe_core.schema.columns import JudgedColumns, judge_columns
 from zoopipe_core.schema.plan import UNSURE, ModelPlan
 
 __all__ = ["Validated", "Validator", "reject_rows"]
@@ -75,7 +75,7 @@ class Validator:
         if self._plan is None:
             good = self._pass_through(batch, errors)
         elif batch.kind is SourceKind.JSON:
-            good = self._whole_json(self._plan, batch, errors)
+            good = self._json(self._plan, batch, errors)
         elif batch.kind is SourceKind.OBJECTS:
             good = self._whole_rows(self._plan, batch, batch.objects or (), errors, {})
         else:
@@ -169,12 +169,26 @@ class Validator:
         records = [verdict.accepted[i] for i in indices]
         return ModelBatch.from_rows(records, plan.types, batch.rows[indices], batch.source, lines)
 
-    def _whole_json(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
+    # ---- JSON -------------------------------------------------------------------------------------------------
+
+    def _json(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
+        judged = self._json_columns(plan, batch)
+        lines = batch.batch.column(JSON_COLUMN)
+        unsure = np.arange(batch.num_rows) if judged is None else np.flatnonzero(judged.unsure)
         verdict = _Rows()
-        for index, line in enumerate(batch.batch.column(JSON_COLUMN).to_pylist()):
+        texts = (lines if judged is None else lines.take(index_array(unsure))).to_pylist()
+        for index, line in zip(unsure.tolist(), texts, strict=True):
             self._judge_one(plan, batch, index, plan.validate_json, line, verdict)
         errors.update(verdict.errors)
-        return self._collected(plan, batch, verdict)
+        return self._collected(plan, batch, verdict) if judged is None else judged.collect(batch, verdict.accepted)
+
+    @staticmethod
+    def _json_columns(plan: ModelPlan, batch: SourceBatch) -> JudgedColumns | None:
+        if not SWITCH.ready(batch.num_rows):
+            return None
+        from zoopipe_core.schema.json_columns import judge_json  # only now: a small load needs no kernel
+
+        return judge_json(plan, batch)
 
     # ---- no model ---------------------------------------------------------------------------------------------
 

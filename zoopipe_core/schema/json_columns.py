@@ -1,0 +1,136 @@
+"""Judging a batch of JSON lines by columns: a kernel finds the values, the rules for text judge them.
+
+A JSON value is not a text: which kinds of value a rule may judge by their spelling is told here, and rests on what
+``model_validate_json`` does with them. Whatever is not told makes its row unsure, and pydantic reads that line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zoopipe_core.batches.model import Column
+from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch
+from zoopipe_core.kernels._jit import SURE, UNSURE
+from zoopipe_core.kernels.buffers import TextCells, text_cells
+from zoopipe_core.kernels.json_scan import ABSENT, FALSE, INTEGER, NULL, NUMBER, STRING, TRUE, scan_objects
+from zoopipe_core.kernels.text import Words, word_table
+from zoopipe_core.schema.columns import JudgedColumns
+from zoopipe_core.schema.plan import FieldPlan, ModelPlan
+from zoopipe_core.schema.rules.base import State
+
+__all__ = ["judge_json"]
+
+# core type -> the kinds of JSON value that mean what their spelling means as a text.
+_SPELLED: dict[str, tuple[int, ...]] = {
+    "bool": (FALSE, TRUE, INTEGER, STRING),
+    "date": (STRING,),
+    "datetime": (STRING,),
+    "decimal": (INTEGER, STRING),
+    "enum": (STRING,),
+    "float": (INTEGER, NUMBER, STRING),
+    "int": (INTEGER, STRING),  # 9007199254740993.0 would be rounded on its way to an int
+    "literal": (STRING,),
+    "str": (STRING,),
+    "time": (STRING,),
+    "timedelta": (STRING,),
+    "uuid": (STRING,),
+}
+SAFE_DIGITS = 18
+"""Bytes of an integer up to which pydantic takes it for one of 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The values of one key: where they are, and of what kind."""
+
+    starts: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+    kinds: npt.NDArray[np.uint8]
+
+    def or_else(self, other: _Values) -> _Values:
+        """These, and where there is none those of another key."""
+        absent = self.kinds == ABSENT
+        return _Values(
+            np.where(absent, other.starts, self.starts),
+            np.where(absent, other.ends, self.ends),
+            np.where(absent, other.kinds, self.kinds),
+        )
+
+
+def judge_json(plan: ModelPlan, batch: SourceBatch) -> JudgedColumns | None:
+    """Judge every line of a batch of JSON; None if all of them have to go to pydantic."""
+    if plan.row_reason or any(f.kernel is None or f.kernel.text is None for f in plan.fields):
+        return None
+    names = tuple(dict.fromkeys(name for f in plan.fields for name in f.inputs))
+    lines = text_cells(batch.batch.column(JSON_COLUMN))
+    values, extras, state = _scan(lines, names)
+    if plan.forbids_extra:
+        state[extras != 0] = UNSURE
+    unsure = state != SURE
+    by_field: dict[str, int] = {}
+    fields: list[tuple[FieldPlan, Column]] = []
+    for f in plan.fields:
+        found = values[f.inputs[0]]
+        for name in f.inputs[1:]:
+            found = found.or_else(values[name])
+        column, judged = _judge(f, lines.data, found)
+        doubts = judged != SURE
+        count = int(np.count_nonzero(doubts & (state == SURE)))
+        if count:
+            by_field[f.name] = count
+        unsure |= doubts
+        fields.append((f, column))
+    return JudgedColumns(fields, unsure, by_field)
+
+
+def _judge(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[Column, State]:
+    """The values of one field, and which of them count."""
+    rule, kinds, constant = f.kernel, found.kinds, f.constant
+    assert rule is not None
+    absent = kinds == ABSENT
+    if constant is not None and absent.all():
+        return Column(f.column_type, [constant[0]] * len(kinds)), np.zeros(len(kinds), np.uint8)
+    nulls = absent | (kinds == NULL)
+    known = np.isin(kinds, _SPELLED[rule.name])
+    if rule.name in ("float", "decimal"):
+        known &= (kinds != INTEGER) | (found.ends - found.starts <= SAFE_DIGITS)
+    verdict = rule.judge_text(TextCells(data, found.starts, found.ends, nulls if nulls.any() else None), f.column_type)
+    assert verdict is not None
+    column, state = verdict
+    state[~(known | nulls)] = UNSURE
+    if rule.name == "float":
+        # A number beyond doubles is an error to some parsers and infinite to others.
+        state[(kinds == NUMBER) & _infinite(column)] = UNSURE
+    # Where a key is missing its default counts: None stands in the column already, another value pydantic puts in.
+    state[absent] = SURE if constant == (None,) else UNSURE
+    return column, state
+
+
+def _infinite(column: Column) -> Any:
+    array = column.array()
+    return np.isinf(np.frombuffer(array.buffers()[1], np.float64)[: len(array)])
+
+
+def _scan(lines: TextCells, names: tuple[str, ...]) -> tuple[dict[str, _Values], State, State]:
+    """The values of each name, whether a line has other keys, and which lines were understood."""
+    table, count = _keys(names), len(lines)
+    starts, ends = np.zeros(len(names) * count, np.int32), np.zeros(len(names) * count, np.int32)
+    kinds = np.zeros(len(names) * count, np.uint8)
+    extras, state = np.zeros(count, np.uint8), lines.fresh_state()
+    follows = np.zeros(len(names) + 1, np.int32)
+    scan_objects(lines.data, lines.starts, lines.ends, *table, follows, starts, ends, kinds, extras, state)
+    values = {}
+    for index, name in enumerate(names):
+        part = slice(index * count, (index + 1) * count)
+        values[name] = _Values(starts[part], ends[part], kinds[part])
+    return values, extras, state
+
+
+@lru_cache(maxsize=64)
+def _keys(names: tuple[str, ...]) -> Words:
+    return word_table([name.encode("utf-8", "surrogatepass") for name in names])
