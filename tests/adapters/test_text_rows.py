@@ -24,6 +24,7 @@ from pydantic import AwareDatetime, TypeAdapter
 
 from zoopipe_core.adapters.csv import CSVOutputAdapter, CSVWriter
 from zoopipe_core.adapters.json import JSONOutputAdapter, JSONWriter
+from zoopipe_core.adapters.json_text import json_text, json_texts
 from zoopipe_core.adapters.text_rows import encode_csv_rows, encode_json_rows
 from zoopipe_core.batches.model import MISSING, Column, ModelBatch
 from zoopipe_core.batches.types import JSON, STRING, ColumnType, infer_column_type
@@ -306,6 +307,18 @@ def test_a_value_that_cannot_be_written_is_named_all_the_same(value: Any) -> Non
     by_kernels, by_python = encoded(lambda: JSONWriter(JSONOutputAdapter("/dev/null")), make)
     assert "column 'b', row 2 of here" in by_python
     assert by_kernels == by_python
+
+
+@pytest.mark.parametrize(
+    "values", [[], [None], ["\0|"], [[1, "\0|", 2], 5], [["x", "\0|"], "y"], ["\0|"] * 3], ids=repr
+)
+def test_texts_of_a_column_are_those_of_its_values(values: list[Any]) -> None:
+    assert json_texts(values) == [json_text(value) for value in values]
+
+
+@given(values=st.lists(VALUE_CELLS["list"] | VALUE_CELLS["dict"] | VALUE_CELLS["anything"]))
+def test_texts_of_any_column_are_those_of_its_values(values: list[Any]) -> None:
+    assert json_texts(values) == [json_text(value) for value in values]
 
 
 @pytest.mark.usefixtures("_ready")

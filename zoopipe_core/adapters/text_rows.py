@@ -17,7 +17,7 @@ import pyarrow as pa
 from zoopipe_core.adapters.cell_writers import CellStyle, CellWriter, constant, lay_out
 from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.adapters.csv_text import CSVFormat
-from zoopipe_core.adapters.json_text import json_text
+from zoopipe_core.adapters.json_text import json_text, json_texts
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.kernels import format_text
@@ -86,7 +86,7 @@ _JSON = CellStyle(
     float_style=JSON_STYLE,
     text=_json_writer,
     is_safe=lambda alphabet: True,
-    python=lambda values: [json_text(value) for value in values],
+    python=json_texts,
 )
 
 
