@@ -91,8 +91,7 @@ def explain_plan(plan: ModelPlan, batches: Iterable[SourceBatch] | None = None) 
     """Explain a plan, and judge `batches` by it to see which rows take the slow way.
 
     >>> from pydantic import BaseModel
-    >>> from zoopipe_core.schema.json_columns import judge_json
-    from zoopipe_core.schema.plan import plan_of
+    >>> from zoopipe_core.schema.plan import plan_of
     >>> class User(BaseModel):
     ...     id: int
     ...     tags: list[str]
