@@ -6,9 +6,13 @@ accepts is put back into its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +27,13 @@ from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
 from zoopipe_core.schema.rules.base import State
 
 __all__ = ["JudgedColumns", "judge_columns"]
+
+
+LOOK_AT = 512
+"""Cells that tell whether a column is likely to have few distinct values."""
+_IMMUTABLE = (
+    bool, bytes, dt.date, dt.time, dt.timedelta, Decimal, Enum, float, int, str, type(None), UUID,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -98,10 +109,13 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
     validated: dict[str, Sequence[Any]] = {}
     for f in later:
         source = sources[f.name]
-        cells, bad = cell_values(str(source), batch.batch.column(source), batch.kind)
-        values = _validated(plan, f, cells)
-        if values is None:
+        array = batch.batch.column(source)
+        result = (_by_distinct_values(plan, f, array, batch.kind) if f.pure else None) or _by_cell(
+            plan, f, array, batch.kind
+        )
+        if result is None:
             return None
+        values, bad = result
         validated[f.name] = values
         if bad or UNSURE in values:
             doubt(f, np.array([value is UNSURE or index in bad for index, value in enumerate(values)]))
@@ -117,6 +131,37 @@ def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column,
     if pa.types.is_string(array.type) or (kind is SourceKind.TEXT and pa.types.is_binary(array.type)):
         return f.kernel.judge_text(text_cells(array), f.column_type)
     return f.kernel.judge_typed(array, f.column_type)
+
+
+def _by_cell(
+    plan: ModelPlan, f: FieldPlan, array: pa.Array, kind: SourceKind
+) -> tuple[list[Any], Collection[int]] | None:
+    """Every cell validated, and the places of those that have no value; None if the field cannot go by itself."""
+    cells, bad = cell_values(f.name, array, kind)
+    values = _validated(plan, f, cells)
+    return None if values is None else (values, bad)
+
+
+def _by_distinct_values(
+    plan: ModelPlan, f: FieldPlan, array: pa.Array, kind: SourceKind
+) -> tuple[list[Any], Collection[int]] | None:
+    """The same with each distinct cell validated once; None where that saves nothing or could be told apart."""
+    if len(array) < 2 * LOOK_AT or not (pa.types.is_binary(array.type) or pa.types.is_string(array.type)):
+        return None
+    if len(array.slice(0, LOOK_AT).unique()) > LOOK_AT // 4:
+        return None
+    encoded = array.dictionary_encode(null_encoding="encode")
+    if len(encoded.dictionary) > len(array) // 4:
+        return None
+    result = _by_cell(plan, f, encoded.dictionary, kind)
+    if result is None:
+        return None
+    distinct, bad = result
+    if not all(value is UNSURE or isinstance(value, _IMMUTABLE) for value in distinct):
+        return None  # rows must not share what one of them might change
+    places = encoded.indices.to_numpy().tolist()
+    values = [distinct[place] for place in places]
+    return values, {row for row, place in enumerate(places) if place in bad} if bad else frozenset()
 
 
 def _validated(plan: ModelPlan, f: FieldPlan, cells: list[Any]) -> list[Any] | None:

@@ -81,6 +81,7 @@ class FieldPlan:
         column_type: the type of its validated values.
         kernel: the rule by which kernels judge it; None if there is none.
         plain: whether the validated values are what ``model_dump()`` returns, without a call.
+        pure: whether a cell's verdict and value depend on nothing but the cell: no code of a user's is called.
         schema: its core schema.
     """
 
@@ -94,6 +95,7 @@ class FieldPlan:
     column_type: ColumnType
     kernel: KernelRule | None
     plain: bool
+    pure: bool
     schema: CoreSchema
 
 
@@ -370,6 +372,7 @@ def _field_plan(name: str, raw: CoreSchema, config: CoreSchema, definitions: Map
         column_type=column_type,
         kernel=rule,
         plain=plain,
+        pure=not reason and _is_pure(schema),
         schema=schema,
     )
 
@@ -415,6 +418,18 @@ def _walk(schema: Any) -> Iterator[CoreSchema]:
 
 def _has_functions(schema: CoreSchema) -> bool:
     return any(str(part["type"]).startswith("function-") for part in _walk(schema))
+
+
+def _is_pure(schema: CoreSchema) -> bool:
+    """Whether only pydantic's own code is called, all of it within `schema`."""
+    return not any(
+        str(part["type"]).startswith(("function-", "definition"))
+        or part["type"] in ("call", "custom-error")
+        or "serialization" in part
+        or part.get("missing")
+        or part.get("default_factory")
+        for part in _walk(schema)
+    )
 
 
 def _depends_on_row(schema: CoreSchema) -> bool:
