@@ -72,20 +72,20 @@ class Validator:
             ValidatorError: a validator of the model raised something that pydantic does not take as a rejection.
         """
         errors: Errors = {}
+        kernels = SWITCH.ready(batch.num_rows)  # for every kind of batch: writers use them too
         if self._plan is None:
             good = self._pass_through(batch, errors)
         elif batch.kind is SourceKind.JSON:
-            good = self._json(self._plan, batch, errors)
+            good = self._json(self._plan, batch, errors, kernels)
         elif batch.kind is SourceKind.OBJECTS:
             good = self._whole_rows(self._plan, batch, batch.objects or (), errors, {})
         else:
-            good = self._columns(self._plan, batch, errors)
+            good = self._columns(self._plan, batch, errors, kernels)
         return Validated(good, _rejects(batch, errors))
 
     # ---- columns ----------------------------------------------------------------------------------------------
 
-    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
-        kernels = any(f.kernel is not None for f in plan.fields) and SWITCH.ready(batch.num_rows)
+    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: Errors, kernels: bool) -> ModelBatch:
         judged = judge_columns(plan, batch, kernels)
         if judged is None:
             cells, bad = _decode(batch, plan.source_columns)
@@ -171,8 +171,8 @@ class Validator:
 
     # ---- JSON -------------------------------------------------------------------------------------------------
 
-    def _json(self, plan: ModelPlan, batch: SourceBatch, errors: Errors) -> ModelBatch:
-        judged = self._json_columns(plan, batch)
+    def _json(self, plan: ModelPlan, batch: SourceBatch, errors: Errors, kernels: bool) -> ModelBatch:
+        judged = self._json_columns(plan, batch) if kernels else None
         lines = batch.batch.column(JSON_COLUMN)
         unsure = np.arange(batch.num_rows) if judged is None else np.flatnonzero(judged.unsure)
         verdict = _Rows()
@@ -184,8 +184,6 @@ class Validator:
 
     @staticmethod
     def _json_columns(plan: ModelPlan, batch: SourceBatch) -> JudgedColumns | None:
-        if not SWITCH.ready(batch.num_rows):
-            return None
         from zoopipe_core.schema.json_columns import judge_json  # only now: a small load needs no kernel
 
         return judge_json(plan, batch)
