@@ -71,6 +71,7 @@ def test_paths_and_patterns_name_files_in_order(folder: Path, paths: str | tuple
         ("folder*", SourceNotFoundError, "no file matches folder* (looked from {folder})"),
         ("sub", SourceReadError, "sub is a folder: name its files with a pattern, as in sub/*.csv"),
         ("sub/", SourceReadError, "sub/ is a folder: name its files with a pattern, as in sub/*.csv"),
+        ("folder.csv", SourceReadError, "name its files with a pattern, as in folder.csv/*.csv"),
         ("x" * 300 + ".csv", SourceReadError, "cannot be read: File name too long"),
     ],
 )

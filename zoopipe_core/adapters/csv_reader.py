@@ -239,6 +239,8 @@ class _Parse:
                     yield batch
                 held = record_batch
         except pa.ArrowInvalid as error:
+            if held is not None:
+                yield self._numbered(held, first)
             raise self._translated(error) from error
         if held is None:
             # The parser yields no batch where there is no row; there may be faults all the same.

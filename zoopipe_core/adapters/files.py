@@ -29,6 +29,7 @@ from zoopipe_core.adapters.paths import (
     expand_paths,
     file_size,
     filesystem_of,
+    folder_error,
     infer_compression,
     is_url,
     local_path,
@@ -300,7 +301,7 @@ def _open_raw(path: str) -> tuple[Any, int | None]:
         return file, getattr(file, "size", None)
     path = local_path(path)
     if os.path.isdir(path):
-        raise SourceReadError(f"{path} is a folder: name its files with a pattern, as in {path.rstrip('/')}/*.csv")
+        raise folder_error(path)
     local = open(path, "rb")  # noqa: SIM115  closed by ByteSource.close
     status = os.fstat(local.fileno())
     return local, status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -33,6 +33,7 @@ _BLANK = b" \t\r\n"
 _NEWLINE, _RETURN = b"\n\r"
 _VISIBLE = bytes(byte not in _BLANK for byte in range(256))
 _SCALAR = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"{}\[\],]+', re.DOTALL)
+_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1f]")
 _COMPRESSED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 
 # The kinds of bytes that carry structure; every other byte is 0.
@@ -143,9 +144,22 @@ def _check_first_line(line: bytes, label: str) -> None:
             f"{label} has NUL bytes in its first line: binary data, or UTF-16 without a byte order mark "
             "(then pass encoding='utf-16-le' or 'utf-16-be')"
         )
+    if _CONTROL.search(line) and not _is_utf8(line):
+        raise CorruptSourceError(
+            f"{label} has control characters in its first line and is no UTF-8: binary data, or another encoding "
+            "(then pass encoding='latin-1', 'cp1252', 'utf-16'...)"
+        )
     start = line.lstrip(_BLANK)
     if start.startswith(b"[") and not len(_Structure().scan(start).ends):
         raise _array_expected(label)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _array_expected(label: str) -> CorruptSourceError:

@@ -127,7 +127,8 @@ class ParquetSource(TypedFile):
         self._rows = self._file.metadata.num_rows
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        names = list(dict.fromkeys(self.layout.schema.names[index] for index in self.layout.wanted))
+        columns = self.layout.schema.names
+        names = list(dict.fromkeys(columns[index] for index in self.layout.wanted))
         with reading_columns(self._path):
             for groups in self._runs(size):
                 for batch in self._file.iter_batches(size, row_groups=groups, columns=names):

@@ -27,6 +27,7 @@ __all__ = [
     "expand_paths",
     "file_size",
     "filesystem_of",
+    "folder_error",
     "infer_compression",
     "is_url",
     "local_path",
@@ -139,7 +140,7 @@ def _expand_local(path: str) -> list[str]:
         raise read_error(path, error) from error
     else:
         if stat.S_ISDIR(mode):
-            raise SourceReadError(f"{path} is a folder: name its files with a pattern, as in {path.rstrip('/')}/*.csv")
+            raise folder_error(path)
         return [path]
     if not _WILDCARDS.search(path):
         raise SourceNotFoundError(f"there is no file {path} ({_nearest(path)})")
@@ -149,9 +150,17 @@ def _expand_local(path: str) -> list[str]:
     return matches
 
 
+def folder_error(path: str) -> SourceReadError:
+    """`path` is a folder where a file is wanted."""
+    folder = path.rstrip("/")
+    pattern = f"{folder}/*{os.path.splitext(folder)[1] or '.csv'}"
+    return SourceReadError(f"{path} is a folder: name its files with a pattern, as in {pattern}")
+
+
 def read_error(path: str, error: OSError) -> SourceReadError:
     """What the operating system said while `path` was read, with the path in it."""
-    raised = SourceReadError(f"{strip_credentials(path)} cannot be read: {error.strerror or error}")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    raised = SourceReadError(f"{strip_credentials(path)} cannot be read: {reason}")
     raised.errno = error.errno
     return raised
 
