@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "prefect" / "memo_store.toml"),
         "ZOOPIPE_CACHE_DIR": str(home / "kernels"),
+        "ZOOPIPE_KERNELS": "cached",  # no test starts a compiler by the way; `compiled_kernels` is how to get kernels
     }
 
 

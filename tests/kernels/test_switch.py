@@ -45,6 +45,7 @@ class Kernels:
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> Kernels:
     stand_in = Kernels(there=False)
+    monkeypatch.delenv("ZOOPIPE_KERNELS", raising=False)
     monkeypatch.setattr(native, "load", stand_in.load)
     monkeypatch.setattr(native, "is_disabled", lambda: False)
     monkeypatch.setattr(compiler, "compile_kernels", stand_in.compile)
@@ -146,7 +147,7 @@ while not SWITCH.ready(1):
     time.sleep(0.05)
 print("numba" in sys.modules, psutil.Process().children())
 """
-    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path)}
+    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path), "ZOOPIPE_KERNELS": ""}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "[]"]
 
@@ -160,7 +161,7 @@ from zoopipe_core.kernels.switch import MIN_ROWS, SWITCH
 assert not SWITCH.ready(MIN_ROWS)
 time.sleep(0.5)  # until the compiler runs
 """
-    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path)}
+    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path), "ZOOPIPE_KERNELS": ""}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=True
     )
