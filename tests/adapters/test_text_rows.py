@@ -41,7 +41,7 @@ def _compiled(compiled_kernels: Path) -> None:
 @pytest.fixture
 def _ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels are used for batches of any size."""
-    monkeypatch.setattr(SWITCH, "ready", lambda rows: True)
+    monkeypatch.setattr(SWITCH, "worthwhile", lambda rows: True)
 
 
 class Colour(Enum):
@@ -175,7 +175,7 @@ def encoded(open_writer: Callable[[], JSONWriter | CSVWriter], make: Callable[[]
     for ready in (True, False):
         writer = open_writer()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(SWITCH, "ready", lambda rows, ready=ready: ready)
+            patch.setattr(SWITCH, "worthwhile", lambda rows, ready=ready: ready)
             batch = make()
             writer.start(batch.types)
             try:

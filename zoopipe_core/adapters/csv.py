@@ -244,7 +244,7 @@ class CSVWriter(Writer):
 
     def _by_kernels(self, batch: ModelBatch) -> pa.Buffer | None:
         """The rows as kernels write them, once they are ready; None where Python has to do it."""
-        if not SWITCH.ready(0):  # validation has counted the rows
+        if not SWITCH.worthwhile(batch.num_rows):
             return None
         from zoopipe_core.adapters.text_rows import encode_csv_rows
 

@@ -315,7 +315,7 @@ class JSONWriter(Writer):
 
 def _by_kernels(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
     """The rows as kernels write them, once they are ready; None where Python has to do it."""
-    if not SWITCH.ready(0):  # validation has counted the rows
+    if not SWITCH.worthwhile(batch.num_rows):
         return None
     from zoopipe_core.adapters.text_rows import encode_json_rows
 

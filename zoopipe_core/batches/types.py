@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -106,7 +106,9 @@ class ColumnType:
         if isinstance(kind, pa.JsonType):
             storage = pa.array([None if v is None else _json_text(v) for v in values], kind.storage_type)
             return pa.ExtensionArray.from_storage(kind, storage)
-        return pa.array(_plain_values(kind, values), kind)
+        plain = _plain_values(kind, values)
+        build = _BUILDERS.get(kind)
+        return (build(plain) if build is not None else None) or pa.array(plain, kind)
 
     def _first_misfit(self, values: Sequence[Any]) -> UnsupportedValueError | None:
         """Find the value that made the conversion of the whole column fail; None if each one by itself fits."""
@@ -119,6 +121,46 @@ class ColumnType:
                 return _misfit(index, value, f"it does not fit {self.arrow}{_remedy(self.arrow)}")
         return None
 
+
+# ---- arrays of the commonest types ----------------------------------------------------------------------------------
+# pa.array imports pandas where it is installed, which takes longer than a small load.
+
+
+def _validity(values: Sequence[Any]) -> pa.Buffer | None:
+    if None not in values:
+        return None
+    return pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little"))
+
+
+def _fixed_width(kind: pa.DataType, classes: set[type], filler: Any) -> Callable[[Sequence[Any]], pa.Array | None]:
+    dtype = np.dtype(str(kind).replace("double", "float64"))
+
+    def build(values: Sequence[Any]) -> pa.Array | None:
+        if not set(map(type, values)) <= classes:
+            return None
+        validity = _validity(values)
+        filled = values if validity is None else [filler if value is None else value for value in values]
+        return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.array(filled, dtype))])
+
+    return build
+
+
+def _strings(values: Sequence[Any]) -> pa.Array | None:
+    validity = _validity(values)
+    encoded = [b"" if value is None else value.encode() for value in values]
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(list(map(len, encoded)), out=offsets[1:])
+    if offsets[-1] >= 2**31:
+        return None
+    buffers = [validity, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+_BUILDERS: dict[pa.DataType, Callable[[Sequence[Any]], pa.Array | None]] = {
+    pa.float64(): _fixed_width(pa.float64(), {float, type(None)}, 0.0),
+    pa.int64(): _fixed_width(pa.int64(), {int, type(None)}, 0),
+    pa.string(): _strings,
+}
 
 _MISFITS = (pa.ArrowException, OverflowError, ValueError, TypeError, AttributeError)
 

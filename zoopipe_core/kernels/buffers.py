@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from zoopipe_core.kernels._jit import SURE, UNSURE
 
-__all__ = ["TextCells", "array_from_numpy", "strings_from_cells", "text_cells", "validity_of"]
+__all__ = ["TextCells", "array_from_numpy", "null_mask", "strings_from_cells", "text_cells", "true_mask", "validity_of"]
 
 _EMPTY = np.zeros(1, np.uint8)[:0]
 
@@ -47,14 +47,31 @@ class TextCells:
 def text_cells(array: pa.Array) -> TextCells:
     """The cells of an array of type binary or string. Shares its memory; a sliced array is fine."""
     count, offset = len(array), array.offset
-    validity, offsets, data = array.buffers()
+    _, offsets, data = array.buffers()
     bounds = np.frombuffer(offsets, np.int32)[offset : offset + count + 1] if offsets else np.zeros(1, np.int32)
-    nulls = None
-    if array.null_count:
-        bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
-        nulls = bits[offset : offset + count] == 0
+    nulls = null_mask(array) if array.null_count else None
     bytes_ = np.frombuffer(data, np.uint8) if data is not None and data.size else _EMPTY
     return TextCells(bytes_, bounds[:-1], bounds[1:], nulls, array)
+
+
+def null_mask(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which cells of an array with validity bits are null: bool (n,). Unlike ``to_numpy`` this imports no pandas."""
+    validity = array.buffers()[0]
+    if validity is None:
+        return np.zeros(len(array), np.bool_)
+    return np.equal(_bits(validity, array), 0)
+
+
+def true_mask(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which cells of a boolean array are true: bool (n,)."""
+    return np.equal(_bits(array.buffers()[1], array), 1) & ~null_mask(array)
+
+
+def _bits(buffer: pa.Buffer, array: pa.Array) -> npt.NDArray[np.uint8]:
+    if not len(array):
+        return np.zeros(0, np.uint8)
+    bits: npt.NDArray[np.uint8] = np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little")
+    return bits[array.offset : array.offset + len(array)]
 
 
 def array_from_numpy(values: npt.NDArray[Any], kind: pa.DataType, nulls: npt.NDArray[np.bool_] | None) -> pa.Array:

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 MIN_ROWS = 20_000
 """Rows that pydantic validates in about the time that loading the kernels takes."""
 
+MIN_BATCH_ROWS = 512
+"""Rows that Python writes in about the time that it takes to call kernels for each column."""
+
 
 class KernelSwitch:
     """Decides for the loads of one process; used by several threads."""
@@ -48,6 +51,10 @@ class KernelSwitch:
                     self._tried = True
                     self._ready = self._load()
             return self._ready
+
+    def worthwhile(self, rows: int) -> bool:
+        """Whether the text of so many rows, which were counted before, is better made by kernels."""
+        return rows >= MIN_BATCH_ROWS and self.ready(0)
 
     def _load(self) -> bool:
         from zoopipe_core.kernels import native  # a small load does not pay for the import

@@ -159,7 +159,7 @@ def _by_distinct_values(
     distinct, bad = result
     if not all(value is UNSURE or isinstance(value, _IMMUTABLE) for value in distinct):
         return None  # rows must not share what one of them might change
-    places = encoded.indices.to_numpy().tolist()
+    places = np.frombuffer(encoded.indices.buffers()[1], np.int32)[: len(array)].tolist()
     values = [distinct[place] for place in places]
     return values, {row for row, place in enumerate(places) if place in bad} if bad else frozenset()
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.kernels._jit import SURE, UNSURE
-from zoopipe_core.kernels.buffers import TextCells, array_from_numpy
+from zoopipe_core.kernels.buffers import TextCells, array_from_numpy, null_mask
 
 __all__ = ["Judge", "JudgeTyped", "KernelRule", "State", "fixed", "fresh_state"]
 
@@ -64,7 +64,7 @@ class KernelRule:
         if column is None:
             return None
         if self.nullable and array.null_count:
-            state[np.asarray(array.is_null())] = SURE
+            state[null_mask(array)] = SURE
         return column, state
 
 
@@ -72,7 +72,7 @@ def fresh_state(array: pa.Array) -> State:
     """uint8 (n,): SURE, and UNSURE for null cells."""
     state = np.full(len(array), SURE, np.uint8)
     if array.null_count:
-        state[np.asarray(array.is_null())] = UNSURE
+        state[null_mask(array)] = UNSURE
     return state
 
 

@@ -14,7 +14,14 @@ from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.kernels import numbers
 from zoopipe_core.kernels._jit import SURE, UNSURE
-from zoopipe_core.kernels.buffers import TextCells, strings_from_cells, validity_of
+from zoopipe_core.kernels.buffers import (
+    TextCells,
+    array_from_numpy,
+    null_mask,
+    strings_from_cells,
+    true_mask,
+    validity_of,
+)
 from zoopipe_core.schema.model_types import CoreSchema
 from zoopipe_core.schema.rules.base import Judge, JudgeTyped, State, fixed
 
@@ -65,7 +72,7 @@ def _whole_numbers(array: pa.Array, state: State) -> pa.Array:
     whole = (values == np.trunc(values)) & (values > -DOUBLE_INTEGERS) & (values < DOUBLE_INTEGERS)
     state[~whole] = UNSURE
     integers = np.where(whole, values, 0).astype(np.int64)
-    return pa.array(integers, mask=np.asarray(array.is_null()) if array.null_count else None)
+    return array_from_numpy(integers, pa.int64(), null_mask(array) if array.null_count else None)
 
 
 def _numpy(array: pa.Array, dtype: Any) -> Any:
@@ -168,7 +175,7 @@ def bool_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
         if strict or not (pa.types.is_integer(given) or pa.types.is_floating(given)):
             return None
         binary = pc.or_(pc.equal(array, pa.scalar(0, given)), pc.equal(array, pa.scalar(1, given)))
-        state[~np.asarray(binary.fill_null(False))] = UNSURE
+        state[~true_mask(binary)] = UNSURE
         return Column(kind, None, pc.equal(array, pa.scalar(1, given)))
 
     return (None if strict else text), typed
