@@ -224,6 +224,16 @@ def test_repr_and_report_hold_no_secret(build: Callable[[], Pipe]) -> None:
         ({"executor": "threads"}, SpecError, "executor has to be .*, not 'threads'"),
         ({"error_output_adapter": "./out.jsonl"}, SpecError, "rows and rejects cannot both go to out.jsonl"),
         ({"error_output_adapter": "in.csv"}, SpecError, "the rejects would replace their own source, in.csv"),
+        (
+            {"input_adapter": ["a.csv", "in.csv"], "error_output_adapter": "in.csv"},
+            SpecError,
+            "the rejects would replace their own source, in.csv",
+        ),
+        (
+            {"input_adapter": "*.csv", "error_output_adapter": "in.csv"},
+            SpecError,
+            "the rejects would replace their own source, in.csv",
+        ),
         ({"post_validation_hooks": [print]}, SpecError, "print"),
         ({"post_validation_hooks": STAMP}, SpecError, "has to be a list of hooks"),
         *(

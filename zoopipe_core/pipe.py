@@ -7,6 +7,7 @@ it is an all-or-nothing load; see `zoopipe_core.run`.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -110,7 +111,7 @@ class Pipe:
         target, rejects = self.output_adapter, self.error_output_adapter
         if target is not None and rejects is not None and _same_place(target.place, rejects.place):
             raise SpecError(f"rows and rejects cannot both go to {target.label}; name another place for one of them")
-        if rejects is not None and _same_place(self.input_adapter.label, rejects.place):
+        if rejects is not None and any(_same_place(place, rejects.place) for place in self.input_adapter.places):
             raise SpecError(f"the rejects would replace their own source, {rejects.label}; name another place for them")
         limit = self.max_errors
         if limit is None:
@@ -320,6 +321,9 @@ def _hooks(name: str, hooks: Iterable[Hook] | None) -> tuple[Hook, ...]:
 
 
 def _same_place(one: str | None, other: str | None) -> bool:
+    """Whether two places are one; the first may be a pattern."""
     if one is None or other is None:
         return False
-    return one == other or ("://" not in one + other and os.path.abspath(one) == os.path.abspath(other))
+    if one == other or fnmatch.fnmatch(other, one):
+        return True
+    return "://" not in one + other and fnmatch.fnmatch(os.path.abspath(other), os.path.abspath(one))

@@ -31,6 +31,7 @@ from zoopipe_core.adapters.paths import (
     check_output_path,
     describe_paths,
     normalize_paths,
+    places_of,
     strip_credentials,
 )
 from zoopipe_core.batches.model import ModelBatch
@@ -72,6 +73,10 @@ class ArrowInputAdapter(InputAdapter):
     @property
     def label(self) -> str:
         return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
 
     def open(self, request: ReadRequest) -> Reader:
         """Find the files and read the schema of the first.

@@ -147,6 +147,11 @@ def _options(adapter: Any) -> list[str | None]:
 class InputAdapter(_Adapter):
     """Where rows come from. Subclasses are frozen dataclasses."""
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What it reads, as far as that is known without looking; may hold patterns such as ``in/*.csv``."""
+        return (self.label,)
+
     @abstractmethod
     def open(self, request: ReadRequest) -> Reader:
         """Find the source and read its header.

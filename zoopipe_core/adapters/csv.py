@@ -29,6 +29,7 @@ from zoopipe_core.adapters.paths import (
     check_output_path,
     describe_paths,
     normalize_paths,
+    places_of,
     strip_credentials,
 )
 from zoopipe_core.batches.model import ModelBatch
@@ -120,6 +121,10 @@ class CSVInputAdapter(InputAdapter):
     @property
     def label(self) -> str:
         return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
 
     def open(self, request: ReadRequest) -> Reader:
         from zoopipe_core.adapters.csv_reader import CSVReader

@@ -32,6 +32,7 @@ from zoopipe_core.adapters.paths import (
     expand_paths,
     file_size,
     normalize_paths,
+    places_of,
     strip_credentials,
 )
 from zoopipe_core.batches.model import ModelBatch
@@ -102,6 +103,10 @@ class JSONInputAdapter(InputAdapter):
     @property
     def label(self) -> str:
         return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
 
     def open(self, request: ReadRequest) -> Reader:
         return JSONReader(self, request)

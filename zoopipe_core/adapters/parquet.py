@@ -35,6 +35,7 @@ from zoopipe_core.adapters.paths import (
     filesystem_of,
     is_url,
     normalize_paths,
+    places_of,
     strip_credentials,
 )
 from zoopipe_core.batches.model import ModelBatch
@@ -86,6 +87,10 @@ class ParquetInputAdapter(InputAdapter):
     @property
     def label(self) -> str:
         return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
 
     def open(self, request: ReadRequest) -> Reader:
         """Find the files and read the footer of the first.

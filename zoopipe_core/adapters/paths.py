@@ -32,6 +32,7 @@ __all__ = [
     "is_url",
     "local_path",
     "normalize_paths",
+    "places_of",
     "read_error",
     "strip_credentials",
 ]
@@ -91,6 +92,11 @@ def check_compression(value: str | None, allowed: Sequence[str] = ("gzip", "bz2"
     if value is not None and value != "infer" and value not in allowed:
         names = ", ".join(repr(name) for name in ("infer", *allowed))
         raise SpecError(f"compression has to be {names} or None, not {value!r}")
+
+
+def places_of(path: str | Sequence[str]) -> tuple[str, ...]:
+    """The paths and patterns of an input, without credentials."""
+    return tuple(strip_credentials(one) for one in ([path] if isinstance(path, str) else path))
 
 
 def describe_paths(paths: str | tuple[str, ...]) -> str:
