@@ -48,6 +48,14 @@ class CSVFormat:
         """The fields of a column, quoted where they have to be."""
         null, quote, needs_quotes = self.null_text, self.quotechar, self._needs_quotes
         escapes = self.escape_formulas
+        values = list(values)
+        if not escapes and set(map(type, values)) <= {str, type(None)}:
+            # One look at all of them together: mostly none needs quotes for what it holds.
+            together = "".join([value for value in values if value])
+            if not needs_quotes(together) and "\ufeff" not in together:
+                empty = quote * 2
+                named = quote + null + quote if null else empty
+                return [null if v is None else empty if not v else named if v == null else v for v in values]
         texts = []
         for value in values:
             if value is None or value is MISSING:

@@ -85,11 +85,14 @@ class RejectBatch:
         columns: dict[str, Column] = {}
         for name in wanted:
             column_type = self.types.get(name, STRING)
-            values = [
-                None if rest is None or not _fits(rest.get(name), column_type) else _writable(rest.pop(name, None))
-                for rest in rests
-            ]
-            columns[name] = Column(column_type, values)
+            if _takes_all(column_type):
+                values = [None if rest is None else rest.pop(name, None) for rest in rests]
+            else:
+                values = [
+                    None if rest is None or isinstance(rest.get(name), str | bytes) else rest.pop(name, None)
+                    for rest in rests
+                ]
+            columns[name] = Column(column_type, _all_writable(values))
         raws = [
             to_json(_writable(rest)).decode() if rest else reject.raw
             for reject, rest in zip(self.rejects, rests, strict=True)
@@ -123,10 +126,22 @@ def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fits(value: Any, column_type: ColumnType) -> bool:
-    """Whether a column takes the value that its cell was read as."""
+def _takes_all(column_type: ColumnType) -> bool:
+    """Whether a column takes the text of a cell that could not be read as a value, too."""
     kind = column_type.arrow
-    return not isinstance(value, str | bytes) or not (pa.types.is_temporal(kind) or pa.types.is_nested(kind))
+    return not (pa.types.is_temporal(kind) or pa.types.is_nested(kind))
+
+
+def _all_writable(values: list[Any]) -> list[Any]:
+    """Each value if it can be written to any file, else its text."""
+    if set(map(type, values)) <= {str, type(None)}:
+        try:
+            "".join([value for value in values if value]).encode()
+        except UnicodeEncodeError:
+            pass  # one of them holds half of a surrogate pair
+        else:
+            return values
+    return [_writable(value) for value in values]
 
 
 def _writable(value: Any) -> Any:
