@@ -108,7 +108,8 @@ class ColumnType:
             return pa.ExtensionArray.from_storage(kind, storage)
         plain = _plain_values(kind, values)
         build = _BUILDERS.get(kind)
-        return (build(plain) if build is not None else None) or pa.array(plain, kind)
+        array = None if build is None else build(plain)
+        return pa.array(plain, kind) if array is None else array
 
     def _first_misfit(self, values: Sequence[Any]) -> UnsupportedValueError | None:
         """Find the value that made the conversion of the whole column fail; None if each one by itself fits."""
@@ -132,17 +133,31 @@ def _validity(values: Sequence[Any]) -> pa.Buffer | None:
     return pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little"))
 
 
-def _fixed_width(kind: pa.DataType, classes: set[type], filler: Any) -> Callable[[Sequence[Any]], pa.Array | None]:
-    dtype = np.dtype(str(kind).replace("double", "float64"))
+def _fixed_width(
+    kind: pa.DataType, dtype: str, python_type: type, number: Callable[[Any], Any] | None = None
+) -> Callable[[Sequence[Any]], pa.Array | None]:
+    """How an array of `kind` is made of values of exactly `python_type`, each of which `number` makes a number."""
 
     def build(values: Sequence[Any]) -> pa.Array | None:
-        if not set(map(type, values)) <= classes:
+        if not set(map(type, values)) <= {python_type, type(None)}:
             return None
         validity = _validity(values)
-        filled = values if validity is None else [filler if value is None else value for value in values]
-        return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.array(filled, dtype))])
+        if number is not None:
+            values = [0 if value is None else number(value) for value in values]
+        elif validity is not None:
+            values = [0 if value is None else value for value in values]
+        return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.array(values, dtype))])
 
     return build
+
+
+def _booleans(values: Sequence[Any]) -> pa.Array | None:
+    bits = pa.py_buffer(np.packbits(np.array([value is True for value in values], np.bool_), bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [_validity(values), bits])
+
+
+def _microseconds_since(epoch: dt.datetime) -> Callable[[dt.datetime], int]:
+    return lambda value: (value - epoch) // dt.timedelta(microseconds=1)
 
 
 def _strings(values: Sequence[Any]) -> pa.Array | None:
@@ -156,10 +171,17 @@ def _strings(values: Sequence[Any]) -> pa.Array | None:
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
+_EPOCH = dt.datetime(1970, 1, 1)
 _BUILDERS: dict[pa.DataType, Callable[[Sequence[Any]], pa.Array | None]] = {
-    pa.float64(): _fixed_width(pa.float64(), {float, type(None)}, 0.0),
-    pa.int64(): _fixed_width(pa.int64(), {int, type(None)}, 0),
+    pa.bool_(): _booleans,
+    pa.date32(): _fixed_width(pa.date32(), "int32", dt.date, lambda value: value.toordinal() - _EPOCH.toordinal()),
+    pa.float64(): _fixed_width(pa.float64(), "float64", float),
+    pa.int64(): _fixed_width(pa.int64(), "int64", int),
     pa.string(): _strings,
+    NAIVE_MICROSECONDS: _fixed_width(NAIVE_MICROSECONDS, "int64", dt.datetime, _microseconds_since(_EPOCH)),
+    UTC_MICROSECONDS: _fixed_width(
+        UTC_MICROSECONDS, "int64", dt.datetime, _microseconds_since(_EPOCH.replace(tzinfo=dt.UTC))
+    ),
 }
 
 _MISFITS = (pa.ArrowException, OverflowError, ValueError, TypeError, AttributeError)
