@@ -95,8 +95,13 @@ class Validator:
         if len(unsure):
             cells, bad = _decode(batch, plan.source_columns, unsure)
             places = unsure.tolist()
-            good = [i for i in range(len(places)) if i not in bad]
-            verdict = self._judge(plan, batch, [_row(cells, i) for i in good], [places[i] for i in good])
+            rows = _dicts(cells, len(places))
+            if bad:
+                good = [i for i in range(len(places)) if i not in bad]
+                rows, places_of_good = [rows[i] for i in good], [places[i] for i in good]
+            else:
+                places_of_good = places
+            verdict = self._judge(plan, batch, rows, places_of_good)
             errors.update({places[i]: [error] for i, error in bad.items()})
             errors.update(verdict.errors)
             accepted = verdict.accepted
@@ -241,10 +246,6 @@ def _dicts(cells: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
         return [{} for _ in range(count)]
     names = list(cells)
     return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-
-
-def _row(cells: Mapping[str, list[Any]], index: int) -> dict[str, Any]:
-    return {name: values[index] for name, values in cells.items()}
 
 
 def _as_record(row: Any, kind: SourceKind) -> tuple[Any, Mapping[str, Any] | None]:
