@@ -7,6 +7,7 @@ NaN, an interval of months) makes its row a fault, and its column nothing worse.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ __all__ = ["MONTHS", "as_json", "as_utc", "decimals", "integers", "intervals", "
 MONTHS = -(2**63)
 """What a database is asked to give for an interval that has months: no number of microseconds."""
 
-# Arrow does not notice when a text has more digits than its decimals can hold.
+# The digits that Arrow's decimals hold.
 _NARROW, _WIDE = 38, 76
 
 
@@ -65,21 +66,42 @@ def decimals(preferred: pa.DataType) -> Callable[[pa.Array], Decoded]:
         bad = _mask(wrong)
         if bad is not None:
             array = pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
-        return Decoded(_parse(array, preferred), bad, "decimal_not_finite", "NaN, infinite, or more than 76 digits")
+        parsed, too_long = _parse(array, preferred)
+        if too_long is not None:
+            bad = too_long if bad is None else bad | too_long
+        return Decoded(parsed, bad, "decimal_not_finite", "NaN, infinite, or more than 76 digits")
 
     return decode
 
 
-def _parse(array: pa.Array, preferred: pa.DataType) -> pa.Array:
+def _parse(array: pa.Array, preferred: pa.DataType) -> tuple[pa.Array, Any]:
+    """The decimals of texts, and a mask of those for which there is no room beside the others, or None."""
     longest: Any = pc.max(pc.utf8_length(array)).as_py() or 0
+    if longest + preferred.scale <= _NARROW:
+        try:
+            return array.cast(preferred), None
+        except pa.ArrowInvalid:
+            pass  # more places than are preferred
+    # Arrow's own cast wraps around where digits and places need more room than the type has; Python's is exact.
+    values = [None if text is None else Decimal(text) for text in array.to_pylist()]
     try:
-        if longest <= _NARROW:
-            return array.cast(preferred)
-        return array.cast(pa.decimal256(_WIDE, preferred.scale)).cast(preferred)
+        return pa.array(values, preferred), None
     except pa.ArrowInvalid:
-        parts = pc.split_pattern(array, ".", max_splits=1)
-        places = pc.subtract(pc.subtract(pc.utf8_length(array), pc.utf8_length(pc.list_element(parts, 0))), 1)
-        return array.cast(pa.decimal256(_WIDE, max(0, pc.max(places).as_py())))
+        pass
+    places = max((_places(value) for value in values if value is not None), default=0)
+    too_long = np.array([value is not None and _whole_digits(value) + places > _WIDE for value in values])
+    if too_long.any():
+        values = [None if wrong else value for value, wrong in zip(values, too_long.tolist(), strict=True)]
+        places = max((_places(value) for value in values if value is not None), default=0)
+    return pa.array(values, pa.decimal256(_WIDE, places)), too_long if too_long.any() else None
+
+
+def _places(value: Decimal) -> int:
+    return max(0, -int(value.as_tuple().exponent))
+
+
+def _whole_digits(value: Decimal) -> int:
+    return max(0, value.adjusted() + 1) if value else 1
 
 
 def _mask(wrong: pa.Array) -> Any:
