@@ -249,6 +249,7 @@ def test_a_column_that_begins_with_nulls_takes_the_type_of_what_follows(database
 numbers = st.decimals(allow_nan=False, allow_infinity=False).filter(lambda value: -40 < value.adjusted() < 60)
 
 
+@example(values=[Decimal("5.528015870943702284349830818071E-29")], scale=0)
 @example(values=[Decimal("430666385979661301439026174846")], scale=9)
 @example(values=[Decimal("1e59"), Decimal("1e-39"), Decimal("12.5")], scale=9)
 @example(values=[Decimal("9" * 60), Decimal("0." + "1" * 16)], scale=20)

@@ -76,19 +76,17 @@ def decimals(preferred: pa.DataType) -> Callable[[pa.Array], Decoded]:
 
 def _parse(array: pa.Array, preferred: pa.DataType) -> tuple[pa.Array, Any]:
     """The decimals of texts, and a mask of those for which there is no room beside the others, or None."""
+    # Neither Arrow's cast nor its conversion of Python's decimals always notices what does not fit: a text wraps around
+    # where digits and places need more room than the type has, and places far beyond the type's are cut off.
     longest: Any = pc.max(pc.utf8_length(array)).as_py() or 0
-    if longest + preferred.scale <= _NARROW:
-        try:
-            return array.cast(preferred), None
-        except pa.ArrowInvalid:
-            pass  # more places than are preferred
-    # Arrow's own cast wraps around where digits and places need more room than the type has; Python's is exact.
+    whole: Any = pc.utf8_length(pc.list_element(pc.split_pattern(array, ".", max_splits=1), 0))
+    places: int = max(0, (pc.max(pc.subtract(pc.utf8_length(array), whole)).as_py() or 0) - 1)
+    if longest + preferred.scale <= _NARROW and places <= preferred.scale:
+        return array.cast(preferred), None
     values = [None if text is None else Decimal(text) for text in array.to_pylist()]
-    try:
+    most = max((_whole_digits(value) for value in values if value is not None), default=0)
+    if places <= preferred.scale and most <= preferred.precision - preferred.scale:
         return pa.array(values, preferred), None
-    except pa.ArrowInvalid:
-        pass
-    places = max((_places(value) for value in values if value is not None), default=0)
     too_long = np.array([value is not None and _whole_digits(value) + places > _WIDE for value in values])
     if too_long.any():
         values = [None if wrong else value for value, wrong in zip(values, too_long.tolist(), strict=True)]
