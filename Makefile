@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := zoopipe_core zoopipe_airflow zoopipe_prefect
+# New examples each day, the same ones all day: a red run can be repeated with SEED=...
+SEED ?= $(shell date -u +%Y%m%d)
 INPUTS := pyproject.toml constraints.txt scripts/make_venv.sh
 
 export PYTHON
@@ -20,7 +22,8 @@ load: $(VENV)/.ready ## run the first example: flights into DuckDB
 	@$(BIN)/python flows_examples/01_flights_to_duckdb.py
 
 test: $(VENV)/.ready ## run every test
-	@$(BIN)/python -m pytest
+	@echo "Hypothesis seed $(SEED)"
+	@$(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 
 check: $(VENV)/.ready ## lint, format, types, layers, docs, public names
 	@$(BIN)/ruff check
