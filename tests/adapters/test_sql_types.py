@@ -183,6 +183,13 @@ def test_a_query_gives_what_sqlite_gives(database_uri: str) -> None:
     ]
 
 
+ALONE: dict[tuple[Any, ...], list[Any]] = {
+    (0, 1, 2): [False, True, 2],
+    ("2024-01-01", "yesterday"): [dt.date(2024, 1, 1), "yesterday"],
+    ("a", b"\xffb"): ["a", b"\xffb"],
+}
+
+
 @SQLITE
 @pytest.mark.parametrize(
     ("declared", "stored", "expected"),
@@ -229,11 +236,10 @@ def test_a_cell_that_is_not_of_the_declared_type_is_kept_as_it_is(
         connection.commit()
     batches = batches_of(SQLInputAdapter(database_uri, table_name="t"), ReadRequest(batch_size=batch_size))
     found = [value for (value,) in rows_of(batches)]
-    if batch_size > 1 or declared not in ("DATE", "BOOLEAN", "INTEGER", "TEXT"):
+    if batch_size == 1 and tuple(stored) in ALONE:  # a batch of one value knows nothing of the others
+        assert list(map(repr, found)) == list(map(repr, ALONE[tuple(stored)]))
+    else:
         assert found == expected
-    else:  # each batch for itself: values that fit are what was declared
-        assert [str(value) for value in found] == [str(value) for value in found]
-        assert len(found) == len(expected)
 
 
 @SQLITE
