@@ -25,6 +25,8 @@
     ├── TooManyRejectsError                    more rejects than ``max_errors`` allows
     ├── KernelError (RuntimeError)             kernels cannot be compiled, kept or run
     ├── MissingDependencyError (ImportError)   an optional package is not installed
+    ├── EngineError (RuntimeError)             an engine cannot start workers
+    │   └── WorkerDiedError                    a worker ended without a result: killed, out of memory, os._exit
     ├── LoadAbortedError                       the load was cancelled before it was published
     └── LoadFailedError                        raised by ``report.raise_for_status()``
 
@@ -43,6 +45,7 @@ __all__ = [
     "DatabaseError",
     "DecompressionLimitError",
     "DuplicateColumnError",
+    "EngineError",
     "HookError",
     "KernelError",
     "LoadAbortedError",
@@ -63,6 +66,7 @@ __all__ = [
     "UnsupportedTypeError",
     "UnsupportedValueError",
     "ValidatorError",
+    "WorkerDiedError",
     "ZoopipeError",
 ]
 
@@ -197,6 +201,14 @@ class MissingDependencyError(ZoopipeError, ImportError):
     def build(cls, package: str, extra: str, purpose: str) -> MissingDependencyError:
         """Name the package, what it is for, and how to install it."""
         return cls(f"{purpose} needs the package {package!r}: pip install 'zoopipe-plugins[{extra}]'")
+
+
+class EngineError(ZoopipeError, RuntimeError):
+    """An engine cannot start workers, or lost touch with where they run."""
+
+
+class WorkerDiedError(EngineError):
+    """A worker ended without a result; the message tells its exit code or signal."""
 
 
 class LoadAbortedError(ZoopipeError):

@@ -16,19 +16,22 @@ from __future__ import annotations
 import dataclasses
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from zoopipe_core.adapters.paths import strip_credentials
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
 
-__all__ = ["InputAdapter", "OutputAdapter", "ReadRequest", "Reader", "Writer"]
+__all__ = ["InputAdapter", "OutputAdapter", "ReadRequest", "Reader", "Scan", "Split", "Writer", "scan_here"]
 
 DEFAULT_BATCH_SIZE = 65_536
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,30 @@ def _options(adapter: Any) -> list[str | None]:
     return shown
 
 
+class Scan(Protocol):
+    """``[function(item) for item in items]``, here or elsewhere; function and items pickle."""
+
+    def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> list[R]: ...
+
+
+def scan_here(function: Callable[[T], R], items: Iterable[T], /) -> list[R]:
+    """One after the other, in this thread."""
+    return [function(item) for item in items]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An input in pieces that, read one after the other, give what the whole gives: rows, faults, row numbers.
+
+    Attributes:
+        parts: at least one; adapters of any kind, each reads its own piece only.
+        note: why there are fewer parts than were asked for, or None. For the log and the report.
+    """
+
+    parts: tuple[InputAdapter, ...]
+    note: str | None = None
+
+
 class InputAdapter(_Adapter):
     """Where rows come from. Subclasses are frozen dataclasses."""
 
@@ -151,6 +178,20 @@ class InputAdapter(_Adapter):
     def places(self) -> tuple[str, ...]:
         """What it reads, as far as that is known without looking; may hold patterns such as ``in/*.csv``."""
         return (self.label,)
+
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        """The input in at most `count` pieces.
+
+        Args:
+            count: 1 or more.
+            scan: how to look at several stretches of the source at a time, if that is needed: ``map`` as a list.
+
+        By default an input is one piece.
+
+        Raises:
+            SourceError: the source has to be looked at, and cannot be read.
+        """
+        return Split((self,), f"{self.label} cannot be split" if count > 1 else None)
 
     @abstractmethod
     def open(self, request: ReadRequest) -> Reader:

@@ -1,0 +1,1 @@
+"""How the work of several pipes becomes one published result. See `zoopipe_core.coordinators.base`."""
