@@ -2,10 +2,11 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from zoopipe_core import PipeStatus
-from zoopipe_core.batches.rejects import Reject, RejectBatch
+from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.progress import LoadProgress
 from zoopipe_core.report import MAX_NOTES
 
@@ -18,7 +19,7 @@ def started() -> LoadProgress:
 
 def rejects(count: int, kind: str, first: int = 1) -> RejectBatch:
     error = {"type": kind, "loc": ("user", "id"), "msg": "no", "input": "x"}
-    return RejectBatch("in.csv", [Reject(first + n, [error]) for n in range(count)])
+    return RejectBatch("in.csv", np.arange(first, first + count), [[error] for _ in range(count)])
 
 
 def test_before_the_start_nothing_is_running_and_nothing_counted() -> None:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zoopipe_core import PipeReport, PipeStatus
 from zoopipe_core._text import format_bytes, format_seconds, shorten, without_secrets
-from zoopipe_core.batches.rejects import Reject, RejectBatch
+from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.errors import LoadAbortedError, LoadFailedError
 from zoopipe_core.progress import LoadProgress
 from zoopipe_core.report import MAX_REJECTIONS, ExceptionInfo, RejectionSummary
@@ -327,7 +328,7 @@ def hostile_report(secret: str = "") -> PipeReport:
     progress.start()
     for number in range(2000):
         error = {"type": f"{number}{long}", "loc": (f"f{number}", long), "msg": long, "input": long}
-        progress.count_rejects(RejectBatch(long, [Reject(number + 1, [error])]))
+        progress.count_rejects(RejectBatch(long, np.array([number + 1]), [[error]]))
         if number < 100:
             progress.note(f"{number} {url} {long}")
 

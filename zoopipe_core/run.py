@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoopipe_core.adapters.base import Reader, ReadRequest, Writer
-from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
@@ -239,7 +239,7 @@ class _Load:
         filtered = result.filtered + (hooked.filtered if hooked else 0)
         added = result.added + (hooked.added if hooked else 0)
         with self._progress.timing("write_seconds"):
-            if result.rejects.rejects:
+            if len(result.rejects):
                 self._write_rejects(result.rejects)
             if judged.encoded is not None:
                 writer.write_encoded(judged.encoded)
@@ -275,7 +275,8 @@ class _Load:
     def _start_rejects(self, writer: Writer, source_types: Mapping[str, ColumnType]) -> None:
         if self._reject_names is None:
             self._reject_names = list(source_types)
-            writer.start(RejectBatch("", (), source_types).to_batch().types)
+            nothing = {name: Column(kind, []) for name, kind in source_types.items()}
+            writer.start(RejectBatch("", np.zeros(0, np.int64), (), nothing).to_batch().types)
 
     # ---- the end ----------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def verdicts_of_zoopipe(model: type, batch: SourceBatch) -> list[Any]:
     for row, dump in zip(validated.good.rows.tolist(), validated.good.dicts(), strict=True):
         assert row not in found
         found[row] = ("good", dump)
-    for reject in validated.rejects.rejects:
+    for reject in validated.rejects:
         assert reject.row not in found
         found[reject.row] = ("bad", reject.errors)
     assert sorted(found) == batch.rows.tolist()

@@ -16,23 +16,27 @@ another type than that of its column (a timestamp with nanoseconds, as text) is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from pydantic_core import to_json
 
 from zoopipe_core._text import shorten
-from zoopipe_core.batches.model import Column, ModelBatch
+from zoopipe_core.batches.model import MISSING, Column, ModelBatch
 from zoopipe_core.batches.source import Fault, RowNumbers
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
 from zoopipe_core.report import MAX_KIND_CHARS, MAX_LABEL_CHARS, MAX_REJECTIONS, RejectionSummary
 
-__all__ = ["Reject", "RejectBatch", "RejectTally"]
+__all__ = ["Errors", "Reject", "RejectBatch", "RejectTally", "reject_faults"]
 
 INT64 = ColumnType(pa.int64())
+
+Errors: TypeAlias = Sequence[Mapping[str, Any]]
+"""Pydantic's own error list, or one entry of the same form for a structural fault or a hook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +45,77 @@ class Reject:
 
     Attributes:
         row: its number in the source, from 1.
-        errors: pydantic's own error list, or one entry of the same form for a structural fault or a hook.
+        errors: why.
         cells: the source's columns as they were read; None where the record is no row.
         raw: the record's text where there is one to show.
     """
 
     row: int
-    errors: Sequence[Mapping[str, Any]]
+    errors: Errors
     cells: Mapping[str, Any] | None = None
     raw: str | None = None
-
-    @classmethod
-    def of_fault(cls, fault: Fault) -> Reject:
-        """A structural fault as a reject."""
-        error = {"type": fault.type, "loc": (), "msg": fault.message, "input": None}
-        return cls(fault.row, (error,), None, fault.raw)
 
 
 @dataclass(frozen=True, slots=True)
 class RejectBatch:
-    """Rejected records of one source, in the order of their row numbers.
+    """Rejected records of one source, in the order of their row numbers; rows that hooks added stand behind them.
 
-    ``types`` are the source's column types: what `Reject.cells` may hold.
+    Attributes:
+        source: where they come from.
+        rows: int64 (m,), the number of each in the source, from 1; 0 for a row that a hook added.
+        errors: the error list of each; equal lists may be one object.
+        cells: the source's columns as they were read, m cells each; None where the record is no row, `MISSING` where
+            it lacks the key.
+        raws: the text of each record that is no row, None for the others.
     """
 
     source: str
-    rejects: Sequence[Reject]
-    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    rows: RowNumbers
+    errors: Sequence[Errors]
+    cells: Mapping[str, Column] = field(default_factory=dict)
+    raws: Sequence[str | None] = ()
+
+    def __post_init__(self) -> None:
+        if not self.raws:
+            object.__setattr__(self, "raws", [None] * len(self.errors))
 
     def __len__(self) -> int:
-        return len(self.rejects)
+        return len(self.errors)
+
+    def __iter__(self) -> Iterator[Reject]:
+        columns = {name: column.values for name, column in self.cells.items()}
+        for index, (row, errors, raw) in enumerate(zip(self.rows.tolist(), self.errors, self.raws, strict=True)):
+            cells = {name: values[index] for name, values in columns.items() if values[index] is not MISSING}
+            yield Reject(row, errors, cells if raw is None else None, raw)
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """The source's columns."""
+        return {name: column.type for name, column in self.cells.items()}
+
+    def merged(self, other: RejectBatch) -> RejectBatch:
+        """Both in one, in order. Columns that only one of them has are `MISSING` in the rows of the other."""
+        cells = {}
+        for name, column in {**other.cells, **self.cells}.items():
+            one, two = (batch._cells_of(name, column.type) for batch in (self, other))
+            cells[name] = one.extended(two.values)
+        rows = np.concatenate([self.rows, other.rows])
+        both = RejectBatch(self.source, rows, [*self.errors, *other.errors], cells, [*self.raws, *other.raws])
+        return both.take(np.lexsort((rows, rows == 0)))
+
+    def _cells_of(self, name: str, kind: ColumnType) -> Column:
+        return self.cells.get(name) or Column(kind, [None if raw is not None else MISSING for raw in self.raws])
+
+    def take(self, indices: RowNumbers) -> RejectBatch:
+        """The rejects at `indices`: int64 (k,)."""
+        places = indices.tolist()
+        return RejectBatch(
+            self.source,
+            self.rows[indices],
+            [self.errors[place] for place in places],
+            {name: column.take(indices) for name, column in self.cells.items()},
+            [self.raws[place] for place in places],
+        )
 
     def to_batch(self, names: Sequence[str] | None = None) -> ModelBatch:
         """The rejects as rows for an error output.
@@ -79,31 +124,50 @@ class RejectBatch:
             names: the source columns that the output has room for, as fixed by the first batch; the cells of other
                 columns are kept as JSON in ``_raw``. None: all of this batch.
         """
-        wanted = list(self.types) if names is None else list(names)
-        # What stays of each row for _raw, while its cells find their columns.
-        rests = [None if r.cells is None else dict(r.cells) for r in self.rejects]
+        wanted = list(self.cells) if names is None else list(names)
         columns: dict[str, Column] = {}
+        rests: dict[int, dict[str, Any]] = {}  # what of a row has no column of its own
         for name in wanted:
-            column_type = self.types.get(name, STRING)
-            if _takes_all(column_type):
-                values = [None if rest is None else rest.pop(name, None) for rest in rests]
-            else:
-                values = [
-                    None if rest is None or isinstance(rest.get(name), str | bytes) else rest.pop(name, None)
-                    for rest in rests
-                ]
-            columns[name] = Column(column_type, _all_writable(values))
-        raws = [
-            to_json(_writable(rest)).decode() if rest else reject.raw
-            for reject, rest in zip(self.rejects, rests, strict=True)
-        ]
+            column = self.cells.get(name)
+            columns[name] = Column(STRING, [None] * len(self)) if column is None else _writable_column(column)
+            if column is not None and not _takes_all(column.type):
+                texts = {i: v for i, v in enumerate(column.values) if isinstance(v, str | bytes)}
+                for index, text in texts.items():
+                    rests.setdefault(index, {})[name] = text
+        for name in self.cells.keys() - set(wanted):
+            for index, value in enumerate(self.cells[name].values):
+                if value is not MISSING and self.raws[index] is None:
+                    rests.setdefault(index, {})[name] = value
+        raws = list(self.raws)
+        for index, rest in rests.items():
+            ordered = {name: rest[name] for name in self.cells if name in rest}
+            raws[index] = to_json(_writable(ordered)).decode()
+        plain = {id(errors): [_plain(error) for error in errors] for errors in self.errors}
         source_column, row_column, errors_column, raw_column = added_names(wanted)
-        columns[source_column] = Column(STRING, [self.source] * len(self.rejects))
-        columns[row_column] = Column(INT64, [r.row for r in self.rejects])
-        columns[errors_column] = Column(JSON, [[_plain(e) for e in r.errors] for r in self.rejects])
+        columns[source_column] = Column(STRING, [self.source] * len(self))
+        columns[row_column] = Column(INT64, self.rows.tolist())
+        columns[errors_column] = Column(JSON, [plain[id(errors)] for errors in self.errors])
         columns[raw_column] = Column(STRING, raws)
-        rows: RowNumbers = np.array([r.row for r in self.rejects], dtype=np.int64)
-        return ModelBatch(columns, rows, self.source)
+        return ModelBatch(columns, self.rows, self.source)
+
+
+def reject_faults(source: str, faults: Sequence[Fault]) -> RejectBatch:
+    """Structural faults as rejects."""
+    errors = [({"type": fault.type, "loc": (), "msg": fault.message, "input": None},) for fault in faults]
+    rows = np.array([fault.row for fault in faults], dtype=np.int64)
+    return RejectBatch(source, rows, errors, {}, [fault.raw for fault in faults])
+
+
+def _writable_column(column: Column) -> Column:
+    """The column as any file can hold it."""
+    array = column.held_array
+    if array is not None and pa.types.is_string(array.type):
+        return column  # UTF-8, which was checked when it became a string
+    values = column.values
+    if _takes_all(column.type):
+        return Column(column.type, _all_writable([None if value is MISSING else value for value in values]))
+    kept = [None if value is MISSING or isinstance(value, str | bytes) else value for value in values]
+    return Column(column.type, _all_writable(kept))
 
 
 def added_names(source_names: Iterable[str]) -> list[str]:
@@ -167,15 +231,21 @@ class RejectTally:
 
     def add(self, batch: RejectBatch) -> None:
         """Count every error of every reject."""
-        for reject in batch.rejects:
-            for error in reject.errors:
-                place = ".".join(str(part) for part in error["loc"])
-                key = (shorten(place, MAX_KIND_CHARS), shorten(str(error["type"]), MAX_KIND_CHARS))
-                if key not in self._examples:
-                    if len(self._examples) >= self.MAX_KINDS:
-                        key = ("(other)", "other")
-                    self._examples.setdefault(key, (shorten(batch.source, MAX_LABEL_CHARS), reject.row))
-                self._counts[key] += 1
+        # Equal error lists are mostly one object, however many rows have them.
+        counts = Counter(map(id, batch.errors))
+        firsts = {id(errors): place for place, errors in reversed(list(enumerate(batch.errors)))}
+        for key, place in sorted(firsts.items(), key=itemgetter(1)):
+            for error in batch.errors[place]:
+                self._count(error, counts[key], batch.source, int(batch.rows[place]))
+
+    def _count(self, error: Mapping[str, Any], count: int, source: str, row: int) -> None:
+        place = ".".join(str(part) for part in error["loc"])
+        key = (shorten(place, MAX_KIND_CHARS), shorten(str(error["type"]), MAX_KIND_CHARS))
+        if key not in self._examples:
+            if len(self._examples) >= self.MAX_KINDS:
+                key = ("(other)", "other")
+            self._examples.setdefault(key, (shorten(source, MAX_LABEL_CHARS), row))
+        self._counts[key] += count
 
     def summary(self) -> tuple[RejectionSummary, ...]:
         """The commonest kinds, commonest first."""

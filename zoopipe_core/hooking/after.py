@@ -17,7 +17,8 @@ from zoopipe_core.errors import UnsupportedValueError
 from zoopipe_core.hooking.columns import checked, kept, same_memory
 from zoopipe_core.hooking.rows import Misuse, errors_of, new_entry, raw_rows, run_row_hook
 from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus, Hook, Store
-from zoopipe_core.schema.validate import Validated, reject_rows
+from zoopipe_core.schema.rejecting import reject_rows
+from zoopipe_core.schema.validate import Validated
 
 __all__ = ["AfterValidation", "PostHooked", "added_types"]
 
@@ -100,8 +101,7 @@ class AfterValidation:
         places = {e["id"] - self._first: errors_of(e, hook) for e in failed if e["id"] > 0}
         added = [(e.get("validated_data") or {}, errors_of(e, hook)) for e in failed if e["id"] <= 0]
         new = reject_rows(replace(self._source, faults=()), places, added)
-        both = sorted([*self._rejects.rejects, *new.rejects], key=lambda reject: (not reject.row, reject.row))
-        self._rejects = RejectBatch(self._rejects.source, both, {**new.types, **self._rejects.types})
+        self._rejects = self._rejects.merged(new)
 
     def run_columns(self, hook: ColumnHook, store: Store) -> None:
         self._close()

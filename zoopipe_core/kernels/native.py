@@ -210,7 +210,8 @@ def _flatten(name: str, parameters: Sequence[tuple[Any, bool | None]], arguments
         if writable and not flags.writeable:
             raise TypeError(f"the kernel {name} writes to an array that is read-only")
         size, item = argument.size, argument.itemsize
-        flat.extend((None, None, size, item, argument.ctypes.data, size, item))
+        # Not `argument.ctypes.data`, which makes several objects of its own first.
+        flat.extend((None, None, size, item, argument.__array_interface__["data"][0], size, item))
     return flat
 
 

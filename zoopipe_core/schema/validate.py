@@ -16,24 +16,20 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from zoopipe_core.batches.model import Column, ModelBatch
-from zoopipe_core.batches.rejects import Reject, RejectBatch
+from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.batches.source import JSON_COLUMN, RowNumbers, SourceBatch, SourceKind, index_array
-from zoopipe_core.batches.types import JSON, STRING, ColumnType
+from zoopipe_core.batches.types import STRING
 from zoopipe_core.errors import ValidatorError
 from zoopipe_core.kernels.switch import SWITCH
-from zoopipe_core.schema.cells import BadCells, cell_values, readable_cells
+from zoopipe_core.schema.cells import BadCells, cell_values
 from zoopipe_core.schema.columns import JudgedColumns, judge_columns
 from zoopipe_core.schema.plan import UNSURE, ModelPlan
+from zoopipe_core.schema.rejecting import ErrorsByRow, dicts_of, rejects_of, source_rows
 
-__all__ = ["Validated", "Validator", "reject_rows"]
-
-MAX_RAW_CHARS = 64 * 1024
-
-Errors = dict[int, Sequence[Mapping[str, Any]]]
-"""Index of the row in its batch -> pydantic's error list."""
+__all__ = ["Validated", "Validator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class _Rows:
     """Verdicts on whole rows, by index: the dump of each accepted one, the errors of each rejected one."""
 
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
-    errors: dict[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    errors: ErrorsByRow = field(default_factory=dict)
     json_lines: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -71,7 +67,7 @@ class Validator:
         Raises:
             ValidatorError: a validator of the model raised something that pydantic does not take as a rejection.
         """
-        errors: Errors = {}
+        errors: ErrorsByRow = {}
         kernels = SWITCH.ready(batch.num_rows)  # for every kind of batch: writers use them too
         if self._plan is None:
             good = self._pass_through(batch, errors)
@@ -81,21 +77,21 @@ class Validator:
             good = self._whole_rows(self._plan, batch, batch.objects or (), errors, {})
         else:
             good = self._columns(self._plan, batch, errors, kernels)
-        return Validated(good, _rejects(batch, errors))
+        return Validated(good, rejects_of(batch, errors))
 
     # ---- columns ----------------------------------------------------------------------------------------------
 
-    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: Errors, kernels: bool) -> ModelBatch:
+    def _columns(self, plan: ModelPlan, batch: SourceBatch, errors: ErrorsByRow, kernels: bool) -> ModelBatch:
         judged = judge_columns(plan, batch, kernels)
         if judged is None:
             cells, bad = _decode(batch, plan.source_columns)
-            return self._whole_rows(plan, batch, _dicts(cells, batch.num_rows), errors, bad)
+            return self._whole_rows(plan, batch, dicts_of(cells, batch.num_rows), errors, bad)
         unsure = np.flatnonzero(judged.unsure)
         accepted: dict[int, dict[str, Any]] = {}
         if len(unsure):
             cells, bad = _decode(batch, plan.source_columns, unsure)
             places = unsure.tolist()
-            rows = _dicts(cells, len(places))
+            rows = dicts_of(cells, len(places))
             if bad:
                 good = [i for i in range(len(places)) if i not in bad]
                 rows, places_of_good = [rows[i] for i in good], [places[i] for i in good]
@@ -110,7 +106,7 @@ class Validator:
     # ---- rows -------------------------------------------------------------------------------------------------
 
     def _whole_rows(
-        self, plan: ModelPlan, batch: SourceBatch, rows: Sequence[Any], errors: Errors, bad: BadCells
+        self, plan: ModelPlan, batch: SourceBatch, rows: Sequence[Any], errors: ErrorsByRow, bad: BadCells
     ) -> ModelBatch:
         indices = [index for index in range(len(rows)) if index not in bad]
         verdict = self._judge(plan, batch, [rows[i] for i in indices] if bad else rows, indices)
@@ -176,7 +172,7 @@ class Validator:
 
     # ---- JSON -------------------------------------------------------------------------------------------------
 
-    def _json(self, plan: ModelPlan, batch: SourceBatch, errors: Errors, kernels: bool) -> ModelBatch:
+    def _json(self, plan: ModelPlan, batch: SourceBatch, errors: ErrorsByRow, kernels: bool) -> ModelBatch:
         judged = self._json_columns(plan, batch) if kernels else None
         lines = batch.batch.column(JSON_COLUMN)
         unsure = np.arange(batch.num_rows) if judged is None else np.flatnonzero(judged.unsure)
@@ -195,7 +191,7 @@ class Validator:
 
     # ---- no model ---------------------------------------------------------------------------------------------
 
-    def _pass_through(self, batch: SourceBatch, errors: Errors) -> ModelBatch:
+    def _pass_through(self, batch: SourceBatch, errors: ErrorsByRow) -> ModelBatch:
         if batch.kind is SourceKind.TYPED:
             return ModelBatch.from_arrow(batch.batch, batch.rows, batch.source)
         if batch.kind is SourceKind.TEXT:
@@ -241,13 +237,6 @@ def _decode(
     return cells, bad
 
 
-def _dicts(cells: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
-    if not cells:
-        return [{} for _ in range(count)]
-    names = list(cells)
-    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-
-
 def _as_record(row: Any, kind: SourceKind) -> tuple[Any, Mapping[str, Any] | None]:
     """A row as a dict when no model says what it is; or what is wrong with it."""
     if kind is SourceKind.JSON:
@@ -271,19 +260,10 @@ def _show_whole_rows(batch: SourceBatch, verdict: _Rows, given: Mapping[int, Any
     """
     for index, row in given.items():
         if any(error.get("input") is row for error in verdict.errors[index]):
-            whole = _source_rows(batch, [index])[0]
+            whole = source_rows(batch, [index])[0]
             verdict.errors[index] = [
                 {**error, "input": whole} if error.get("input") is row else error for error in verdict.errors[index]
             ]
-
-
-def _source_rows(batch: SourceBatch, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """Whole rows as they were read."""
-    taken = batch.batch.take(index_array(np.asarray(indices, dtype=np.int64)))
-    cells = {
-        name: readable_cells(column, batch.kind) for name, column in zip(taken.schema.names, taken.columns, strict=True)
-    }
-    return _dicts(cells, len(indices))
 
 
 def _validator_error(plan: ModelPlan, batch: SourceBatch, index: int, error: Exception) -> ValidatorError:
@@ -291,64 +271,3 @@ def _validator_error(plan: ModelPlan, batch: SourceBatch, index: int, error: Exc
         f"the model {plan.name} raised {type(error).__name__} on row {batch.rows[index]:,} of {batch.source}: {error}\n"
         "  Only ValueError, AssertionError and pydantic's own errors reject a row; anything else ends the load."
     )
-
-
-def _rejects(batch: SourceBatch, errors: Mapping[int, Sequence[Mapping[str, Any]]]) -> RejectBatch:
-    """The rejected rows with their source columns, and the faults, in the order of their row numbers."""
-    hooked = batch.hooked
-    if hooked is None:
-        return reject_rows(batch, errors)
-    added = list(hooked.failed_rows)
-    by_origin = dict(hooked.failed)
-    for index, why in errors.items():
-        place = int(hooked.places[index])
-        if place >= 0:
-            by_origin[place] = why
-        else:
-            added.append((_row_as_hooked(batch, index), why))
-    return reject_rows(hooked.origin, by_origin, added)
-
-
-def _row_as_hooked(batch: SourceBatch, index: int) -> Any:
-    """A row of `batch` as pre-validation hooks left it."""
-    if batch.objects is not None:
-        return batch.objects[index]
-    return _source_rows(batch, [index])[0]
-
-
-def reject_rows(
-    batch: SourceBatch,
-    errors: Mapping[int, Sequence[Mapping[str, Any]]],
-    added: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]] = (),
-) -> RejectBatch:
-    """The rows of `batch` at the indices of `errors` as rejects, together with its faults and with rows that hooks
-    had added.
-    """
-    indices = sorted(errors)
-    rejects = [Reject.of_fault(fault) for fault in batch.faults]
-    types: dict[str, ColumnType] = {}
-    if batch.kind is SourceKind.JSON:
-        lines = batch.batch.column(JSON_COLUMN) if indices else ()
-        for index in indices:
-            raw = bytes(lines[index].as_py()).decode("utf-8", "backslashreplace")[:MAX_RAW_CHARS]
-            rejects.append(Reject(int(batch.rows[index]), errors[index], None, raw))
-    elif batch.kind is SourceKind.OBJECTS:
-        for index in indices:
-            row = (batch.objects or ())[index]
-            number = int(batch.rows[index])
-            if isinstance(row, Mapping):
-                cells = {str(key): value for key, value in row.items()}
-                types.update(dict.fromkeys(cells, JSON))
-                rejects.append(Reject(number, errors[index], cells))
-            else:
-                rejects.append(Reject(number, errors[index], None, repr(row)[:MAX_RAW_CHARS]))
-    else:
-        text = batch.kind is SourceKind.TEXT
-        for name, kind in zip(batch.batch.schema.names, batch.batch.schema.types, strict=True):
-            types[name] = STRING if text else ColumnType(kind)
-        if indices:
-            for index, cells in zip(indices, _source_rows(batch, indices), strict=True):
-                rejects.append(Reject(int(batch.rows[index]), errors[index], cells))
-    rejects.sort(key=lambda reject: reject.row)
-    rejects.extend(Reject(0, why, None, to_json(row, fallback=repr).decode()[:MAX_RAW_CHARS]) for row, why in added)
-    return RejectBatch(batch.source, rejects, types)
