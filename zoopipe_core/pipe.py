@@ -205,9 +205,15 @@ class Pipe:
         with self._state.lock:
             if self.is_running:
                 raise RuntimeError(f"{self!r} is already running; wait() for it or shutdown() first")
-            run = self._state.run = Run(self, self._new_progress())
+            progress = self._new_progress()
+            run = self._state.run = Run(self.input_adapter.label, progress, lambda stop: self._load(progress, stop))
             run.begin()
         return run
+
+    def _load(self, progress: LoadProgress, stop: threading.Event) -> None:
+        from zoopipe_core.run import run_load
+
+        run_load(self, progress, stop)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the load to end. True if it has ended, False if `timeout` seconds passed first; it goes on then.

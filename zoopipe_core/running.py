@@ -1,4 +1,4 @@
-"""One run of a pipe: its thread, and how a caller waits for it, ends it, and is told to end itself."""
+"""One run in the background: its thread, and how a caller waits for it, ends it, and is told to end itself."""
 
 from __future__ import annotations
 
@@ -9,32 +9,52 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from zoopipe_core.display import Display
-from zoopipe_core.report import PipeStatus
+from zoopipe_core.report import PipeReport, PipeStatus
 
-if TYPE_CHECKING:
-    from zoopipe_core.pipe import Pipe
-    from zoopipe_core.progress import LoadProgress
-
-__all__ = ["ABORT_GRACE_SECONDS", "Run", "ended_on_error", "watch"]
+__all__ = ["ABORT_GRACE_SECONDS", "Progress", "Run", "ended_on_error", "watch"]
 
 POLL_SECONDS = 0.1
 ABORT_GRACE_SECONDS = 30.0
 START_SECONDS = 1.0
 
 
-class Run:
-    """One run of a pipe: a thread, and what others see of it."""
+class Progress(Protocol):
+    """What is known of a run; called from any thread."""
 
-    def __init__(self, pipe: Pipe, progress: LoadProgress) -> None:
+    def start(self) -> None:
+        """It begins now; once it has begun, this does nothing."""
+
+    def note(self, *notes: str) -> None:
+        """Add remarks to the report, also to one that is final."""
+
+    def snapshot(self) -> PipeReport:
+        """The report as of now."""
+        ...
+
+    def finish(self, status: PipeStatus, error: BaseException | None = None) -> None:
+        """It has ended; but for notes, nothing changes any more."""
+
+
+class Run:
+    """One run: a thread, and what others see of it.
+
+    Args:
+        name: what runs, for the name of the thread.
+        progress: where it tells how it goes.
+        work: does it all, until done or until the event that it is given is set; records in `progress` how it ended.
+    """
+
+    def __init__(self, name: str, progress: Progress, work: Callable[[threading.Event], None]) -> None:
         self.progress = progress
         self.stop = threading.Event()
         # Not the thread's own join and is_alive: in Python 3.11 a signal handler that raises within join() makes them
         # take a running thread for one that has ended.
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._load, args=(pipe,), name=f"zoopipe-{pipe.input_adapter.label}")
+        self._work = work
+        self.thread = threading.Thread(target=self._run, name=f"zoopipe-{name}")
 
     def begin(self) -> None:
         """Start the thread."""
@@ -50,11 +70,9 @@ class Run:
                 self.ended.set()
             raise
 
-    def _load(self, pipe: Pipe) -> None:
+    def _run(self) -> None:
         try:
-            from zoopipe_core.run import run_load
-
-            run_load(pipe, self.progress, self.stop)
+            self._work(self.stop)
         except BaseException as error:  # noqa: BLE001  it is in the report; a thread has nobody to raise it to
             if not self.progress.snapshot().is_finished:
                 self.progress.finish(PipeStatus.FAILED, error)
