@@ -53,6 +53,7 @@ def run_pipe(task: WorkerTask, publish: Publish, should_stop: ShouldStop) -> Pip
         publish(report)
         return report
     try:
+        publish(snapshot())
         while not pipe.wait(PUBLISH_SECONDS):
             if should_stop():
                 pipe.shutdown(0)
