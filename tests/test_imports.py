@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}),
     ({"pipe", "run", "running", "hooking", "progress", "display"},),
     ({"engines"}, {"coordinators"}),
-    ({"manager"},),
+    ({"manager", "managing"},),
     ({"testing"}, {"__main__", "cli"}),
 )
 # Names its homes lazily, so that users find all of them in one place.

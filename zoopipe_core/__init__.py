@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.parquet import ParquetInputAdapter, ParquetOutputAdapter
     from zoopipe_core.adapters.python import PyGeneratorInputAdapter, PyGeneratorOutputAdapter
     from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
+    from zoopipe_core.coordinators.base import BaseCoordinator, CompositeCoordinator, WorkerResult
+    from zoopipe_core.coordinators.files import FileMergeCoordinator
     from zoopipe_core.errors import ZoopipeError
     from zoopipe_core.executors import BatchExecutor, MultiThreadExecutor, SingleThreadExecutor
     from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus
+    from zoopipe_core.manager import PipeManager
     from zoopipe_core.pipe import Pipe
     from zoopipe_core.report import PipeReport, PipeStatus
 
@@ -34,19 +37,23 @@ _HOMES = {
     "ArrowInputAdapter": "adapters.arrow",
     "ArrowOutputAdapter": "adapters.arrow",
     "ArrowStreamInputAdapter": "adapters.arrow",
+    "BaseCoordinator": "coordinators.base",
     "BaseHook": "hooks",
     "BatchExecutor": "executors",
     "CSVInputAdapter": "adapters.csv",
     "CSVOutputAdapter": "adapters.csv",
     "ColumnHook": "hooks",
+    "CompositeCoordinator": "coordinators.base",
     "Entry": "hooks",
     "EntryStatus": "hooks",
+    "FileMergeCoordinator": "coordinators.files",
     "JSONInputAdapter": "adapters.json",
     "JSONOutputAdapter": "adapters.json",
     "MultiThreadExecutor": "executors",
     "ParquetInputAdapter": "adapters.parquet",
     "ParquetOutputAdapter": "adapters.parquet",
     "Pipe": "pipe",
+    "PipeManager": "manager",
     "PipeReport": "report",
     "PipeStatus": "report",
     "PyGeneratorInputAdapter": "adapters.python",
@@ -54,6 +61,7 @@ _HOMES = {
     "SQLInputAdapter": "adapters.sql",
     "SQLOutputAdapter": "adapters.sql",
     "SingleThreadExecutor": "executors",
+    "WorkerResult": "coordinators.base",
     "ZoopipeError": "errors",
 }
 
@@ -61,19 +69,23 @@ __all__ = [
     "ArrowInputAdapter",
     "ArrowOutputAdapter",
     "ArrowStreamInputAdapter",
+    "BaseCoordinator",
     "BaseHook",
     "BatchExecutor",
     "CSVInputAdapter",
     "CSVOutputAdapter",
     "ColumnHook",
+    "CompositeCoordinator",
     "Entry",
     "EntryStatus",
+    "FileMergeCoordinator",
     "JSONInputAdapter",
     "JSONOutputAdapter",
     "MultiThreadExecutor",
     "ParquetInputAdapter",
     "ParquetOutputAdapter",
     "Pipe",
+    "PipeManager",
     "PipeReport",
     "PipeStatus",
     "PyGeneratorInputAdapter",
@@ -81,6 +93,7 @@ __all__ = [
     "SQLInputAdapter",
     "SQLOutputAdapter",
     "SingleThreadExecutor",
+    "WorkerResult",
     "ZoopipeError",
     "__version__",
 ]

@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest
-from zoopipe_core.display import ReportCallback, open_display, progress_display
+from zoopipe_core.display import ReportCallback, progress_display
 from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor, SingleThreadExecutor
 from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, check_hook
 from zoopipe_core.registry import resolve_input, resolve_output
-from zoopipe_core.report import PipeReport, PipeStatus
-from zoopipe_core.running import ABORT_GRACE_SECONDS, Run, ended_on_error, watch
+from zoopipe_core.report import PipeReport
+from zoopipe_core.running import ABORT_GRACE_SECONDS, Run, follow, watch
 
 if TYPE_CHECKING:
     from zoopipe_core.batches.source import SourceBatch
@@ -180,15 +180,7 @@ class Pipe:
         run = self._begin()
         if not wait:
             return True
-        with ended_on_error(run), open_display(on_report_update, run.progress.note) as display:
-            in_time = watch(run, timeout, display)
-            if not in_time:
-                run.end(ABORT_GRACE_SECONDS)
-            report = run.progress.snapshot()
-            if not in_time and report.status is not PipeStatus.COMPLETED:
-                run.progress.note(f"aborted: not done after {timeout:g} s, the timeout")
-            display.update(run.progress.snapshot())
-        return report.status is PipeStatus.COMPLETED
+        return follow(run, timeout, on_report_update)
 
     def start(self) -> None:
         """Start the load in a thread of its own.

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from zoopipe_core.display import Display
+from zoopipe_core.display import Display, ReportCallback, open_display
 from zoopipe_core.report import PipeReport, PipeStatus
 
-__all__ = ["ABORT_GRACE_SECONDS", "Progress", "Run", "ended_on_error", "watch"]
+__all__ = ["ABORT_GRACE_SECONDS", "Progress", "Run", "ended_on_error", "follow", "watch"]
 
 POLL_SECONDS = 0.1
 ABORT_GRACE_SECONDS = 30.0
@@ -84,6 +84,25 @@ class Run:
         self.stop.set()
         if self.thread is not threading.current_thread():
             self.ended.wait(timeout)
+
+
+def follow(run: Run, timeout: float | None, callback: ReportCallback | None) -> bool:
+    """Wait for a run and show how it goes; True if it has completed. After `timeout` seconds it is aborted.
+
+    Args:
+        run: what was begun.
+        timeout: None for any time.
+        callback: as ``on_report_update`` of `Pipe.run`.
+    """
+    with ended_on_error(run), open_display(callback, run.progress.note) as display:
+        in_time = watch(run, timeout, display)
+        if not in_time:
+            run.end(ABORT_GRACE_SECONDS)
+        report = run.progress.snapshot()
+        if not in_time and report.status is not PipeStatus.COMPLETED:
+            run.progress.note(f"aborted: not done after {timeout:g} s, the timeout")
+        display.update(run.progress.snapshot())
+    return report.status is PipeStatus.COMPLETED
 
 
 def watch(run: Run, timeout: float | None, display: Display | None) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from zoopipe_core.adapters.file_moves import copy_range, sync_folder
 from zoopipe_core.adapters.paths import filesystem_of, infer_compression, is_url, local_path, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
 
@@ -101,6 +102,43 @@ class AtomicFile:
         with self.writing():
             self._sink.write(data)
 
+    def append_file(self, path: str, start: int = 0, end: int | None = None) -> Iterator[int]:
+        """Append bytes of another local file, as they are: by the file system itself where it can.
+
+        Args:
+            path: of the other file.
+            start: where to begin.
+            end: where to end; None: at its end.
+
+        Yields:
+            Bytes copied since the last time, at least every 64 MiB, so that the caller can look around.
+
+        Raises:
+            TargetWriteError: as `write`, or the other file is gone.
+        """
+        assert self.compression is None, "a compressor would have to see the bytes"
+        with self.writing():
+            end = os.path.getsize(path) if end is None else end
+            for copied in copy_range(path, self._place.file, start, end):
+                self._raw.count += copied
+                yield copied
+
+    def adopt_file(self, path: str, end: int | None = None) -> Iterator[int]:
+        """As `append_file` from the start of `path`, for the first bytes of this file, and `path` may be used up.
+
+        Where both are in one file system, the file becomes this one, and nothing is copied.
+        """
+        assert self.compression is None, "a compressor would have to see the bytes"
+        assert not self._raw.count, "it is to be the beginning"
+        with self.writing():
+            end = os.path.getsize(path) if end is None else end
+            adopted = self._place.adopt(path, end)
+        if adopted:
+            self._raw.redirect(self._place.file, end)
+            yield end
+        else:
+            yield from self.append_file(path, 0, end)
+
     def prepare(self) -> None:
         """Flush everything to the disk, under the hidden name."""
         if self._state != "open":
@@ -170,6 +208,10 @@ class _CountedSink(io.RawIOBase):
     def tell(self) -> int:
         return self.count
 
+    def redirect(self, file: Any, count: int) -> None:
+        """Go on with another file, which holds `count` bytes by now."""
+        self._file, self.count = file, count
+
 
 # ---- where the bytes go ---------------------------------------------------------------------------------------
 
@@ -178,6 +220,10 @@ class _Place(ABC):
     """An output's open file, and how it becomes visible. A failing constructor leaves nothing behind."""
 
     file: Any
+
+    def adopt(self, path: str, end: int) -> bool:
+        """Make the first `end` bytes of the local file `path` the beginning of this one; False where it cannot be."""
+        return False
 
     @abstractmethod
     def flush(self) -> None:
@@ -255,7 +301,21 @@ class _LocalPlace(_Place):
             except FileExistsError:
                 continue  # another load made it, and removes it if it has to
             self._made.append(path)
-            _sync_folder(os.path.dirname(path))
+            sync_folder(os.path.dirname(path))
+
+    def adopt(self, path: str, end: int) -> bool:
+        try:
+            os.replace(path, self._hidden)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return False
+        self.file.close()
+        os.chmod(self._hidden, PRIVATE_FILE)
+        self.file = open(self._hidden, "r+b", buffering=0)  # noqa: SIM115  closed by flush or remove
+        self.file.truncate(end)
+        self.file.seek(end)
+        return True
 
     def flush(self) -> None:
         os.fsync(self.file.fileno())
@@ -264,7 +324,7 @@ class _LocalPlace(_Place):
     def publish(self) -> None:
         os.chmod(self._hidden, self._final_mode())
         os.replace(self._hidden, self._target)
-        _sync_folder(os.path.dirname(self._target))
+        sync_folder(os.path.dirname(self._target))
 
     def _final_mode(self) -> int:
         """An existing file keeps its permissions; a new one gets what the umask allows."""
@@ -287,20 +347,6 @@ class _LocalPlace(_Place):
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
                     raise
                 return  # another load uses it by now, or has removed it
-
-
-def _sync_folder(folder: str) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return  # a folder that may be written but not listed can't be flushed either
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems have no such flush
-            raise
-    finally:
-        os.close(descriptor)
 
 
 class _DevicePlace(_Place):

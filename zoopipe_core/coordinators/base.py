@@ -34,6 +34,13 @@ class Managed(Protocol):
     def report(self) -> PipeReport:
         """The load as a whole, so far."""
 
+    def raise_if_stopped(self) -> None:
+        """For coordinators that take their time: looked at now and then, it ends what is under way.
+
+        Raises:
+            LoadAbortedError: the load was cancelled.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
@@ -62,7 +69,11 @@ class BaseCoordinator(ABC):
 
     @abstractmethod
     def prepare_shards(self, adapter: Any, workers: int) -> list[Any]:
-        """The adapters that stand for `adapter` in each shard; an empty list leaves it to other coordinators."""
+        """The adapters that stand for `adapter` in each shard; an empty list leaves it to other coordinators.
+
+        A manager asks for the output of a load first and for its error output, if there is one, next. Nothing is
+        opened or made here: `on_start` may never come.
+        """
 
     def on_start(self, manager: Managed) -> None:
         """Called before the first worker begins."""
@@ -73,7 +84,10 @@ class BaseCoordinator(ABC):
         return
 
     def on_error(self, manager: Managed, error: BaseException) -> None:
-        """Called when the load has failed or was aborted; undoes everything."""
+        """Called when the load has failed or was aborted; undoes everything.
+
+        A `TooManyRejectsError` means that the rejects, which tell why, are still to be published.
+        """
         return
 
 

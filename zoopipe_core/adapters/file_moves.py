@@ -1,0 +1,130 @@
+"""Moving bytes and names on a local file system: copies by the kernel, renames of several files as one.
+
+copy_range(source, target, 0, n)     the file system shares or copies the bytes; they do not pass through Python
+replace_all({staged: final, ...})    all are renamed, or all is as before
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["copy_range", "replace_all", "sync_folder"]
+
+# What is copied between two looks at whether the load goes on.
+STEP_BYTES = 64 * 2**20
+_READ_BYTES = 2**20
+# What a file system says that cannot copy in this way; others may.
+_UNABLE = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF, errno.EPERM, errno.ENOTSOCK}
+)
+
+Copy = Callable[[int, int, int, int], int]
+
+
+def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
+    """Append the bytes `start` to `end` of the file `source` to `target`, in steps.
+
+    Args:
+        source: the path of a local file.
+        start: the first of its bytes to copy.
+        end: the one behind the last.
+        target: an unbuffered binary file; one that has no descriptor is written to by way of Python.
+
+    Yields:
+        The number of bytes that were copied since the last time.
+
+    Raises:
+        OSError: the file is shorter than that, or the target cannot be written.
+    """
+    with open(source, "rb", buffering=0) as file:
+        ways = _ways(target)
+        while start < end:
+            size = min(end - start, STEP_BYTES)
+            try:
+                copied = ways[0](file.fileno(), target, start, size)
+            except OSError as error:
+                if len(ways) == 1 or error.errno not in _UNABLE:
+                    raise
+                ways = ways[1:]
+                continue
+            if not copied:
+                raise OSError(errno.EIO, f"{source} ends {end - start} bytes too early")
+            start += copied
+            yield copied
+
+
+def _ways(target: Any) -> list[Callable[[int, Any, int, int], int]]:
+    """How bytes can be copied, best first."""
+    ways: list[Callable[[int, Any, int, int], int]] = [_through_memory]
+    if hasattr(target, "fileno"):
+        if hasattr(os, "sendfile"):
+            ways.insert(0, lambda source, file, start, size: os.sendfile(file.fileno(), source, start, size))
+        if hasattr(os, "copy_file_range"):
+            ways.insert(0, lambda source, file, start, size: os.copy_file_range(source, file.fileno(), size, start))
+    return ways
+
+
+def _through_memory(source: int, target: Any, start: int, size: int) -> int:
+    data = memoryview(os.pread(source, min(size, _READ_BYTES), start))
+    copied = len(data)
+    while data:
+        data = data[target.write(data) :]
+    return copied
+
+
+def sync_folder(folder: str) -> None:
+    """Flush the names in a folder to the disk."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written but not listed can't be flushed either
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems have no such flush
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def replace_all(moves: Mapping[str, str]) -> None:
+    """Rename each file to a name in another folder of the same file system; if one fails, all is as before.
+
+    An existing file keeps its permissions. Of a process that is killed in between, some names may be new.
+
+    Raises:
+        OSError: what made one of them fail.
+    """
+    done: list[tuple[str, str | None]] = []
+    try:
+        for source, target in moves.items():
+            kept = _keep(target, source + ".old")
+            if kept is not None:
+                os.chmod(source, stat.S_IMODE(os.stat(kept).st_mode))
+            os.replace(source, target)
+            done.append((target, kept))
+        for folder in dict.fromkeys(os.path.dirname(target) or "." for target in moves.values()):
+            sync_folder(folder)
+    except BaseException:
+        for target, kept in reversed(done):
+            if kept is None:
+                os.unlink(target)
+            else:
+                os.replace(kept, target)
+        raise
+
+
+def _keep(path: str, copy: str) -> str | None:
+    """Give an existing file a second name."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        os.link(path, copy, follow_symlinks=False)
+    except OSError:  # a file system without such links
+        shutil.copy2(path, copy, follow_symlinks=False)
+    return copy

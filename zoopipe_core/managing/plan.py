@@ -1,0 +1,175 @@
+"""Which pipes a manager runs: those that it was given, or the shards of one."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zoopipe_core.adapters.base import OutputAdapter, Scan
+from zoopipe_core.coordinators.base import BaseCoordinator
+from zoopipe_core.coordinators.merging import merged_file
+from zoopipe_core.coordinators.outputs import KeptPart
+from zoopipe_core.coordinators.replay import ReplayCoordinator
+from zoopipe_core.errors import SpecError
+from zoopipe_core.executors import BatchExecutor
+from zoopipe_core.pipe import Pipe
+from zoopipe_core.report import PipeReport
+
+__all__ = ["GivenPipes", "Plan", "Planner", "ShardedPipe"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pipes of one run.
+
+    Attributes:
+        pipes: what the workers run.
+        coordinator: publishes what they wrote, as one load; None if each of them is a load of its own.
+        max_errors: as `Pipe` has it, for all of them together.
+        notes: for the report.
+    """
+
+    pipes: tuple[Pipe, ...]
+    coordinator: BaseCoordinator | None = None
+    max_errors: int | float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Planner(ABC):
+    """What a manager was told to run."""
+
+    @abstractmethod
+    def outline(self) -> PipeReport:
+        """A pending report that names source and targets; no I/O."""
+
+    @abstractmethod
+    def plan(self, merge: bool, scan: Scan) -> Plan:
+        """The pipes to run; may read the source.
+
+        Raises:
+            SourceError, SpecError: they cannot be made.
+        """
+
+
+def _outline(pipe: Pipe) -> PipeReport:
+    return replace(pipe.report, pipe_index=0)
+
+
+class GivenPipes(Planner):
+    """Pipes as they are.
+
+    Args:
+        pipes: at least one.
+        coordinator: makes one load of them.
+
+    Raises:
+        SpecError: there is none, one is no pipe, or two write to one file.
+    """
+
+    def __init__(self, pipes: Sequence[Pipe], coordinator: BaseCoordinator | None) -> None:
+        self._pipes = tuple(pipes)
+        self._coordinator = coordinator
+        if not self._pipes:
+            raise SpecError("a PipeManager needs at least one pipe; does a pattern of input files match nothing?")
+        for pipe in self._pipes:
+            if not isinstance(pipe, Pipe):
+                raise SpecError(f"pipes has to be a list of Pipe, not of {type(pipe).__name__}")
+        if coordinator is None:
+            _refuse_common_files(self._pipes)
+
+    def outline(self) -> PipeReport:
+        return PipeReport.merge(_outline(pipe) for pipe in self._pipes)
+
+    def plan(self, merge: bool, scan: Scan) -> Plan:
+        pipes = self._pipes
+        outputs = [pipe.output_adapter for pipe in pipes]
+        if self._coordinator is None or outputs[0] is None:
+            return Plan(pipes, self._coordinator)
+        shards = self._coordinator.prepare_shards(outputs[0], len(pipes))
+        if shards:
+            _check_alike(outputs)
+            pipes = tuple(_changed(pipe, output_adapter=shard) for pipe, shard in zip(pipes, shards, strict=True))
+        return Plan(pipes, self._coordinator)
+
+
+def _refuse_common_files(pipes: Sequence[Pipe]) -> None:
+    """Two pipes that replace one file would lose the rows of one of them."""
+    seen: set[str] = set()
+    for pipe in pipes:
+        for output in (pipe.output_adapter, pipe.error_output_adapter):
+            if output is None or output.place is None or merged_file(output) is None:
+                continue
+            if output.place in seen:
+                raise SpecError(f"two pipes write to {output.label}; give each one an output of its own")
+            seen.add(output.place)
+
+
+def _check_alike(outputs: Sequence[OutputAdapter | None]) -> None:
+    """What is merged has to be of one format with the same options."""
+    alike = {type(output).__name__: output for output in outputs}
+    if len(alike) > 1:
+        raise SpecError(f"outputs of different kinds cannot be merged: {', '.join(sorted(alike))}")
+    forms: list[Any] = [replace(output, path="same") for output in outputs]  # type: ignore[type-var]  # dataclasses
+    if any(form != forms[0] for form in forms):
+        raise SpecError(f"outputs with different options cannot be merged: {outputs[0]!r} and others")
+
+
+class ShardedPipe(Planner):
+    """One pipe in pieces.
+
+    Args:
+        pipe: what is sharded.
+        workers: how many shards there may be.
+        merge: whether the results become one file.
+        executor: used by each shard instead of the pipe's own.
+    """
+
+    def __init__(self, pipe: Pipe, workers: int, merge: bool, executor: BatchExecutor | None) -> None:
+        if not isinstance(pipe, Pipe):
+            raise SpecError(f"parallelize_pipe takes a Pipe, not a {type(pipe).__name__}")
+        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+            raise SpecError(f"workers has to be a number of at least 1, not {workers!r}")
+        self._pipe, self._workers, self._merge, self._executor = pipe, workers, merge, executor
+
+    def outline(self) -> PipeReport:
+        return _outline(self._pipe)
+
+    def plan(self, merge: bool, scan: Scan) -> Plan:
+        pipe = self._pipe
+        split = pipe.input_adapter.split(self._workers, scan)
+        count = len(split.parts)
+        coordinator = ReplayCoordinator(merge=merge and self._merge)
+        rows = _shards(coordinator, pipe.output_adapter, count)
+        rejects = _shards(coordinator, pipe.error_output_adapter, count)
+        limit = pipe.max_errors
+        if isinstance(limit, int):
+            rejects = [None if part is None else KeptPart(part) for part in rejects]
+        pipes = tuple(
+            _changed(
+                pipe,
+                input_adapter=part,
+                output_adapter=row_part,
+                error_output_adapter=reject_part,
+                executor=self._executor or pipe.executor,
+                # A share can be told at the end only, of all rows together.
+                max_errors=limit if isinstance(limit, int) else None,
+            )
+            for part, row_part, reject_part in zip(split.parts, rows, rejects, strict=True)
+        )
+        if split.note is not None:
+            logger.info("%s", split.note)
+        return Plan(pipes, coordinator, limit, () if split.note is None else (split.note,))
+
+
+def _shards(coordinator: BaseCoordinator, adapter: OutputAdapter | None, count: int) -> list[OutputAdapter | None]:
+    return [None] * count if adapter is None else coordinator.prepare_shards(adapter, count)
+
+
+def _changed(pipe: Pipe, **changes: Any) -> Pipe:
+    """The same pipe with other parts."""
+    return Pipe(**{**pipe.__getstate__(), **changes})
