@@ -73,6 +73,16 @@ class Reader(ABC):
         """
 
     @property
+    def any_thread(self) -> bool:
+        """Whether batches may be taken in another thread than the one that opens and closes the reader."""
+        return False
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the source, before decompression; None if unknown."""
+        return None
+
+    @property
     def duplicates(self) -> frozenset[str]:
         """Column names that stand more than once in the source, or in that one of several whose batches come now.
 
@@ -91,6 +101,14 @@ class Reader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release everything. May be called at any point, and more than once."""
+
+    @property
+    def first_record(self) -> int:
+        """The place of the first record among all that the whole input gives, as far as that is known.
+
+        It is 1, but for the later parts of an input that was split; within one of several files, the place in the file.
+        """
+        return 1
 
     @property
     def bytes_read(self) -> int:

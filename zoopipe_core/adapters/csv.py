@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.encodings import check_encoding
@@ -125,6 +125,16 @@ class CSVInputAdapter(InputAdapter):
     @property
     def places(self) -> tuple[str, ...]:
         return places_of(self.path)  # type: ignore[arg-type]  # normalized above
+
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        """At record boundaries, whatever stands within quotes; see `csv_split`.
+
+        Raises:
+            SourceError: a file is not there.
+        """
+        from zoopipe_core.adapters.csv_split import split_csv
+
+        return split_csv(self, count, scan)
 
     def open(self, request: ReadRequest) -> Reader:
         from zoopipe_core.adapters.csv_reader import CSVReader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +20,10 @@ from zoopipe_core.adapters.csv_stream import (
     mark_bytes,
     restore_bytes,
 )
-from zoopipe_core.adapters.encodings import Readable, Utf8Stream
+from zoopipe_core.adapters.encodings import Utf8Stream
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.paths import expand_paths, file_size, strip_credentials
+from zoopipe_core.adapters.splitting import Piece
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
 from zoopipe_core.errors import CorruptSourceError, RecordTooLongError
@@ -30,7 +31,7 @@ from zoopipe_core.errors import CorruptSourceError, RecordTooLongError
 if TYPE_CHECKING:
     from zoopipe_core.adapters.csv import CSVInputAdapter
 
-__all__ = ["CSVReader"]
+__all__ = ["CSVReader", "OpenCSV"]
 
 # The parser reads up to 32 blocks ahead, and a batch of one block stays in the cache of a core.
 BLOCK_BYTES = 2**20
@@ -42,53 +43,105 @@ class _TooLong(Exception):
     """A record did not fit the block; read again with a larger one."""
 
 
-class _File:
-    """One CSV file, its header read."""
+class OpenCSV:
+    """One CSV file, or a piece of it, its header read.
 
-    def __init__(self, adapter: CSVInputAdapter, path: str) -> None:
+    Attributes:
+        piece: which one. Its bytes begin at a record, or with the file.
+        names: the columns.
+        duplicates: names that stand in the header twice.
+        encoding: what the file is in, byte order marks looked at.
+        mark_bytes: how long its byte order mark is.
+        source, body: the bytes of the piece, and as the text from its first record on.
+
+    Raises:
+        SourceError: it cannot be read, its header not be parsed, or it has changed.
+    """
+
+    def __init__(self, adapter: CSVInputAdapter, piece: Piece) -> None:
         self.adapter = adapter
-        self.path = path
-        self.label = strip_credentials(path)
-        self.source, self.body, names = self._open()
+        self.piece = piece
+        self.label = strip_credentials(piece.path)
+        piece.check()
+        names = self._open()
         self.names, self.duplicates = unique_names(names)
 
-    def _open(self) -> tuple[ByteSource, Readable, list[str]]:
-        adapter = self.adapter
-        source = ByteSource(self.path, adapter.compression, adapter.limits)
+    def _open(self) -> list[str]:
+        adapter, piece = self.adapter, self.piece
+        is_inner = bool(piece.start)
+        self.source = self._source(0, None if is_inner else piece.stop)
         try:
-            stream = Pushback(Utf8Stream(source, adapter.encoding, self.label))
+            text = Utf8Stream(self.source, adapter.encoding, self.label)
+            self.encoding, self.mark_bytes = text.encoding, text.mark_bytes
+            stream = Pushback(text)
             refuse_binary(stream.peek(HEAD_BYTES), self.label)
             stream.skip_lines(adapter.skip_rows)
-            if adapter.comment is not None:
-                record = adapter.dialect.record_pattern()
-                stream = Pushback(CommentFilter(stream, adapter.comment, record, adapter.max_record_bytes, self.label))
-            if adapter.fieldnames is not None:
-                return source, stream, list(adapter.fieldnames)
-            return source, stream, read_header(stream, adapter.dialect, self.label, adapter.max_record_bytes)
+            self.body = stream = self._without_comments(stream)
+            names = adapter.fieldnames
+            if names is None:
+                names = read_header(stream, adapter.dialect, self.label, adapter.max_record_bytes)
+            if is_inner:
+                self.source.close()
+                self.source = self._source(piece.start or 0, piece.stop)
+                text = Utf8Stream(self.source, self.encoding, self.label, from_start=False)
+                self.body = self._without_comments(Pushback(text))
         except BaseException:
-            source.close()
+            self.source.close()
             raise
+        return list(names)
+
+    def _source(self, start: int, stop: int | None) -> ByteSource:
+        return ByteSource(self.piece.path, self.adapter.compression, self.adapter.limits, start, stop)
+
+    def _without_comments(self, stream: Pushback) -> Pushback:
+        adapter = self.adapter
+        if adapter.comment is None:
+            return stream
+        record = adapter.dialect.record_pattern()
+        return Pushback(CommentFilter(stream, adapter.comment, record, adapter.max_record_bytes, self.label))
 
     def reopen(self) -> None:
         """Back to the first record."""
         self.source.close()
-        self.source, self.body, _ = self._open()
+        self._open()
 
     def close(self) -> None:
+        """Close the file; harmless if done already."""
         self.source.close()
 
 
 class CSVReader(Reader):
-    """Batches of binary columns, with the number of each row and the records that are no rows."""
+    """Batches of binary columns, with the number of each row and the records that are no rows.
 
-    def __init__(self, adapter: CSVInputAdapter, request: ReadRequest) -> None:
+    Args:
+        pieces: what to read; None: all that `adapter` names.
+        first: the first file of the whole input, whose columns are those of the reader; None: that of `pieces`.
+    """
+
+    def __init__(
+        self,
+        adapter: CSVInputAdapter,
+        request: ReadRequest,
+        pieces: Sequence[Piece] | None = None,
+        first: Piece | None = None,
+    ) -> None:
         self._adapter = adapter
         self._request = request
-        self._paths = expand_paths(adapter.path)  # type: ignore[arg-type]  # normalized by the adapter
-        self._file: _File | None = _File(adapter, self._paths[0])
-        self._first_names = list(self._file.names)
-        self._duplicates = self._file.duplicates  # of the file that is read now, or was read last
-        self._sizes = [file_size(path) for path in self._paths]
+        if pieces is None:
+            pieces = [Piece(path) for path in expand_paths(adapter.path)]  # type: ignore[arg-type]  # normalized
+        self._pieces = pieces
+        self._file: OpenCSV | None = OpenCSV(adapter, pieces[0])
+        head = self._file
+        if first is not None and first.path != head.piece.path:
+            try:
+                head = OpenCSV(adapter, first)
+                head.close()
+            except BaseException:
+                self._file.close()
+                raise
+        self._first_names = list(head.names)
+        self._duplicates = head.duplicates  # of the file that is read now, or was read last
+        self._sizes = [file_size(piece.path) if piece.size is None else piece.size for piece in pieces]
         self._done_bytes = 0
 
     @property
@@ -104,15 +157,25 @@ class CSVReader(Reader):
         return self._duplicates
 
     @property
+    def first_record(self) -> int:
+        return self._pieces[0].first_row
+
+    @property
     def bytes_read(self) -> int:
         return self._done_bytes + (self._file.source.position if self._file else 0)
 
     @property
-    def fraction(self) -> float | None:
+    def any_thread(self) -> bool:
+        return True
+
+    @property
+    def size(self) -> int | None:
         sizes = [size for size in self._sizes if size is not None]
-        if len(sizes) < len(self._sizes) or not sum(sizes):
-            return None
-        return min(1.0, self.bytes_read / sum(sizes))
+        return sum(sizes) if len(sizes) == len(self._sizes) else None
+
+    @property
+    def fraction(self) -> float | None:
+        return min(1.0, self.bytes_read / self.size) if self.size else None
 
     def close(self) -> None:
         if self._file is not None:
@@ -121,22 +184,22 @@ class CSVReader(Reader):
             self._file = None
 
     def __iter__(self) -> Iterator[SourceBatch]:
-        for index, path in enumerate(self._paths):
+        for index, piece in enumerate(self._pieces):
             if index:
-                self._file = _File(self._adapter, path)
-                self._duplicates = self._file.duplicates
+                self._file = OpenCSV(self._adapter, piece)
             if self._file is None:  # closed before it was read
                 return
+            self._duplicates = self._file.duplicates
             for batch in self._read_file(self._file):
                 yield from batch.split(self._request.batch_size)
             self.close()
 
-    def _read_file(self, file: _File) -> Iterator[SourceBatch]:
+    def _read_file(self, file: OpenCSV) -> Iterator[SourceBatch]:
         """All batches of one file. Where a block turns out too small for a record, the file is read once more from
         its start with the largest block, and what was already handed on is passed over.
         """
         largest, limit = self._adapter.max_record_bytes, self._adapter.limit
-        block, passed = min(BLOCK_BYTES, largest), 0
+        block, passed = min(BLOCK_BYTES, largest), file.piece.first_row - 1
         while True:
             try:
                 for batch in _Parse(self._request, file, block).batches():
@@ -154,7 +217,7 @@ class CSVReader(Reader):
             file.reopen()
 
 
-def _record_too_long(file: _File, passed: int, block: int) -> RecordTooLongError:
+def _record_too_long(file: OpenCSV, passed: int, block: int) -> RecordTooLongError:
     if block < file.adapter.max_record_bytes:
         cure = "it is a pipe, which cannot be read again with more room: save it to a file first"
     else:
@@ -168,11 +231,12 @@ def _record_too_long(file: _File, passed: int, block: int) -> RecordTooLongError
 class _Parse:
     """One pass of pyarrow's parser over a file."""
 
-    def __init__(self, request: ReadRequest, file: _File, block: int) -> None:
+    def __init__(self, request: ReadRequest, file: OpenCSV, block: int) -> None:
         adapter = file.adapter
         self._file = file
         self._dialect = adapter.dialect
         self._input = ParserInput(file.body)
+        self._before = file.piece.first_row - 1
         self._faults: list[Fault] = []
         self._closed = False
         self._width = len(file.names)
@@ -204,16 +268,16 @@ class _Parse:
     # ---- records that are no rows -----------------------------------------------------------------------------
 
     def _on_invalid_row(self, row: arrow_csv.InvalidRow) -> str:
-        text = row.text
+        text, number = row.text, self._before + row.number
         if text == _MARK_TEXT:
             self._closed = True
         elif _MARK_TEXT in text:
             self._closed = True
-            self._faults.append(self._unclosed(row.number, _readable(_without_mark(text))))
+            self._faults.append(self._unclosed(number, _readable(_without_mark(text))))
         else:
             cells = "1 cell" if row.actual_columns == 1 else f"{row.actual_columns:,} cells"
             message = f"the row has {cells} where the header has {self._width:,}"
-            self._faults.append(Fault(row.number, "ragged_row", message, _readable(text)))
+            self._faults.append(Fault(number, "ragged_row", message, _readable(text)))
         return "skip"
 
     def _unclosed(self, number: int, raw: str) -> Fault:
@@ -228,7 +292,7 @@ class _Parse:
 
     def batches(self) -> Iterator[SourceBatch]:
         """The batches, the end mark taken out of the last one."""
-        first = 1
+        first = self._before + 1
         held: pa.RecordBatch | None = None
         try:
             reader = arrow_csv.open_csv(pa.PythonFile(self._input, mode="r"), self._read, self._parse, self._convert)

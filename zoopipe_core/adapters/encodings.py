@@ -12,7 +12,7 @@ from typing import Protocol
 
 from zoopipe_core.errors import CorruptSourceError, SpecError
 
-__all__ = ["Utf8Stream", "check_encoding"]
+__all__ = ["Readable", "Utf8Stream", "check_encoding", "is_ascii_based"]
 
 _BOMS = (
     # UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16.
@@ -24,6 +24,25 @@ _BOMS = (
 )
 _UNDECODABLE = "\udcff"
 _CHUNK = 2**20
+
+
+def is_ascii_based(encoding: str) -> bool:
+    """Whether each ASCII character is its own byte in this encoding, and that byte never a part of another character.
+
+    So it is in UTF-8, ASCII, Latin-1, the Windows and most other encodings of one byte a character.
+    """
+    if check_encoding(encoding) in ("utf-8", "utf-8-sig"):
+        return True
+    make = codecs.getincrementaldecoder(encoding)
+    for byte in range(256):
+        decoder = make("replace")
+        text = decoder.decode(bytes([byte]))
+        # A codec that waits for more, or is in another state now, reads this byte together with others.
+        if len(text) != 1 or decoder.getstate() != make("replace").getstate():
+            return False
+        if (byte < 128) != text.isascii() or (byte < 128 and ord(text) != byte):
+            return False
+    return True
 
 
 class Readable(Protocol):
@@ -73,15 +92,21 @@ class Utf8Stream:
         source: anything with ``read(size) -> bytes``.
         encoding: a Python codec's name.
         label: the source's name, for messages.
+        from_start: whether the source is read from its beginning, where a byte order mark may stand.
+
+    Attributes:
+        encoding: the codec that is used.
+        mark_bytes: how long the byte order mark was.
 
     Raises:
         CorruptSourceError: `encoding` leaves the order of bytes to a mark, and there is none.
     """
 
-    def __init__(self, source: Readable, encoding: str, label: str) -> None:
+    def __init__(self, source: Readable, encoding: str, label: str, *, from_start: bool = True) -> None:
         self._source = source
         name = check_encoding(encoding)
-        head = source.read(4)
+        self.mark_bytes = 0
+        head = source.read(4) if from_start else b""
         while 0 < len(head) < 4:
             more = source.read(4 - len(head))
             if not more:
@@ -90,13 +115,14 @@ class Utf8Stream:
         if name.startswith("utf"):
             for mark, marked in _BOMS:
                 if head.startswith(mark):
-                    head, name = head[len(mark) :], marked
+                    head, name, self.mark_bytes = head[len(mark) :], marked, len(mark)
                     break
         if head and name in ("utf-16", "utf-32"):
             raise CorruptSourceError(
                 f"{label} has no byte order mark, which encoding={encoding!r} needs; pass '{name}-le' or '{name}-be', "
                 "or the encoding that it has"
             )
+        self.encoding = name
         self._pending = head
         self._decoder: codecs.IncrementalDecoder | None = None
         if name not in ("utf-8", "utf-8-sig"):

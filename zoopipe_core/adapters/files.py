@@ -57,6 +57,7 @@ __all__ = [
     "infer_compression",
     "is_url",
     "normalize_paths",
+    "open_raw",
     "reading",
     "strip_credentials",
 ]
@@ -120,16 +121,21 @@ class _Readable(Protocol):
 class _CountedFile(io.RawIOBase):
     """A raw file that knows how many bytes were taken from it."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, left: int | None = None) -> None:
         self._file = file
+        self._left = left  # bytes that may yet be taken; None: all
         self.taken = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1, /) -> bytes:
+        if self._left is not None:
+            size = self._left if size < 0 else min(size, self._left)
         data: bytes = self._file.read(size)
         self.taken += len(data)
+        if self._left is not None:
+            self._left -= len(data)
         return data
 
     def seekable(self) -> bool:
@@ -153,6 +159,7 @@ class ByteSource:
         path: a local path or an fsspec URL.
         compression: ``"infer"`` (from the suffix), ``"gzip"``, ``"bz2"``, ``"zstd"``, ``"zip"`` or None.
         limits: caps on what decompression may produce.
+        start, stop: read only these bytes of the raw file; for files that are not compressed.
 
     Attributes:
         size: bytes of the raw file, None if unknown (a pipe).
@@ -162,16 +169,23 @@ class ByteSource:
     """
 
     def __init__(
-        self, path: str, compression: str | None = "infer", limits: DecompressionLimits = DecompressionLimits()
+        self,
+        path: str,
+        compression: str | None = "infer",
+        limits: DecompressionLimits = DecompressionLimits(),
+        start: int = 0,
+        stop: int | None = None,
     ) -> None:
         self.path = path
         self.limits = limits
         self.compression = infer_compression(path) if compression == "infer" else compression
         self.decompressed = 0
         with reading(path):
-            raw, self.size = _open_raw(path)
-            self._raw = _CountedFile(raw)
+            raw, self.size = open_raw(path)
+            self._raw = _CountedFile(raw, None if stop is None else stop - start)
             try:
+                if start:
+                    self._raw.seek(start)
                 self._stream = self._decompressor()
             except BaseException:
                 self._raw.close()
@@ -294,7 +308,12 @@ class _Bz2Stream:
         """Harmless; the file is closed by its owner."""
 
 
-def _open_raw(path: str) -> tuple[Any, int | None]:
+def open_raw(path: str) -> tuple[Any, int | None]:
+    """A file for reading bytes, and its size; None if that is unknown (a pipe).
+
+    Raises:
+        OSError, SourceReadError: it cannot be opened.
+    """
     if is_url(path):
         filesystem, name = filesystem_of(path)
         file = filesystem.open(name, "rb")
