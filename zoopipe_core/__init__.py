@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
     from zoopipe_core.coordinators.base import BaseCoordinator, CompositeCoordinator, WorkerResult
     from zoopipe_core.coordinators.files import FileMergeCoordinator
+    from zoopipe_core.engines.multiprocess import MultiProcessEngine
+    from zoopipe_core.engines.zoosync import ZoosyncPoolEngine
     from zoopipe_core.errors import ZoopipeError
     from zoopipe_core.executors import BatchExecutor, MultiThreadExecutor, SingleThreadExecutor
     from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus
@@ -49,6 +51,7 @@ _HOMES = {
     "FileMergeCoordinator": "coordinators.files",
     "JSONInputAdapter": "adapters.json",
     "JSONOutputAdapter": "adapters.json",
+    "MultiProcessEngine": "engines.multiprocess",
     "MultiThreadExecutor": "executors",
     "ParquetInputAdapter": "adapters.parquet",
     "ParquetOutputAdapter": "adapters.parquet",
@@ -63,6 +66,7 @@ _HOMES = {
     "SingleThreadExecutor": "executors",
     "WorkerResult": "coordinators.base",
     "ZoopipeError": "errors",
+    "ZoosyncPoolEngine": "engines.zoosync",
 }
 
 __all__ = [
@@ -81,6 +85,7 @@ __all__ = [
     "FileMergeCoordinator",
     "JSONInputAdapter",
     "JSONOutputAdapter",
+    "MultiProcessEngine",
     "MultiThreadExecutor",
     "ParquetInputAdapter",
     "ParquetOutputAdapter",
@@ -95,6 +100,7 @@ __all__ = [
     "SingleThreadExecutor",
     "WorkerResult",
     "ZoopipeError",
+    "ZoosyncPoolEngine",
     "__version__",
 ]
 

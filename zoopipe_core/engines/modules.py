@@ -16,7 +16,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-__all__ = ["can_import", "is_installed"]
+__all__ = ["can_import", "is_installed", "is_of_installation"]
 
 
 def can_import(module: ModuleType) -> bool:
@@ -48,7 +48,12 @@ def is_installed(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return can_import(module) and not hasattr(module, "__path__")
-    return can_import(module) and os.path.realpath(file).startswith(_installation_folders())
+    return can_import(module) and is_of_installation(file)
+
+
+def is_of_installation(file: str) -> bool:
+    """Whether a file lies where Python and installed packages do."""
+    return os.path.realpath(file).startswith(_installation_folders())
 
 
 def _find(name: str) -> importlib.machinery.ModuleSpec | None:

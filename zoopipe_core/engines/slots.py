@@ -173,7 +173,11 @@ def memory_file(name: str) -> int:
 def _snapshot(first: PipeReport, fields: tuple[Any, ...], text: bytes) -> PipeReport:
     if text:
         report = PipeReport.from_dict(json.loads(text))
-        return replace(report, pipe_index=first.pipe_index, attempt=first.attempt)
+        report = replace(report, pipe_index=first.pipe_index, attempt=first.attempt)
+        if report.source:
+            return report
+        # A worker that could not load its pipe does not know what it was to be.
+        return replace(report, source=first.source, target=first.target, rejects_target=first.rejects_target)
     status, started, *numbers = fields
     fraction, *seconds = numbers[len(_COUNTS) + 2 :]
     values: dict[str, Any] = dict(zip(_COUNTS + _SECONDS, numbers[: len(_COUNTS)] + seconds, strict=True))
