@@ -1,10 +1,10 @@
 """Parts of files, joined into the one that a serial run would have written.
 
     JSON Lines       one part behind the other
-    CSV              a header, then the records of the parts
-    JSON array       brackets around the parts, commas between them
-    Parquet          the row groups of the parts as they are, under one footer
-    Arrow            the batches of the parts
+    CSV              a header, then the records of the parts                       `merged_text`
+    JSON array       brackets around the parts, commas between them                `merged_text`
+    Parquet          the row groups of the parts as they are, under one footer     `merged_columns`
+    Arrow            the batches of the parts                                      `merged_columns`
 
 The first part becomes the file, where it can; the others are appended by the file system. A part is removed once it is
 in the result, so that no more than one part is on the disk twice.
@@ -12,34 +12,26 @@ in the result, so that no more than one part is on the disk twice.
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
-
-from zoopipe_core.adapters.arrow import ArrowInputAdapter, ArrowOutputAdapter
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, ReadRequest, Writer
-from zoopipe_core.adapters.csv import CSVOutputAdapter
+from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.adapters.files import ByteSource
-from zoopipe_core.adapters.json import JSONOutputAdapter
-from zoopipe_core.adapters.parquet import ParquetInputAdapter, ParquetOutputAdapter
-from zoopipe_core.adapters.paths import infer_compression, is_url
+from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
-from zoopipe_core.batches.types import STRING, ColumnType
-from zoopipe_core.coordinators.csv_columns import rearranged_records
+from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.outputs import Check, StagedOutput, suffix_of
-from zoopipe_core.coordinators.text_parts import SEPARATOR, CSVPart, JSONPart, PartNote
-from zoopipe_core.errors import TargetError
 
-__all__ = ["merged_file"]
+__all__ = ["MergedFile", "chunks_of", "merged_file", "write_all"]
 
 _CHUNK = 2**20
 
 
-class _MergedFile(StagedOutput):
+class MergedFile(StagedOutput):
     """A file that is put together by appending."""
 
     def __init__(self, adapter: Any) -> None:
@@ -69,15 +61,15 @@ class _MergedFile(StagedOutput):
         for part in parts:
             self._append(result, part)
 
-    def _append(self, result: AtomicFile, part: str) -> None:
-        """Add a file to the result, and remove it."""
+    def _append(self, result: AtomicFile, part: str, start: int = 0, end: int | None = None) -> None:
+        """Add a file to the result, or some of it, and remove it."""
         if is_url(part):
-            for chunk in _chunks(part, None):
+            for chunk in chunks_of(part, None):
                 result.write(chunk)
                 self._check()
             return
-        copied = result.append_file(part) if result.bytes_written else result.adopt_file(part)
-        for _ in copied:
+        first = not result.bytes_written and not start
+        for _ in result.adopt_file(part, end) if first else result.append_file(part, start, end):
             self._check()
         if os.path.exists(part):
             os.unlink(part)
@@ -91,7 +83,8 @@ class _MergedFile(StagedOutput):
             self._result.abort()
 
 
-def _chunks(path: str, compression: str | None) -> Iterator[bytes]:
+def chunks_of(path: str, compression: str | None) -> Iterator[bytes]:
+    """The bytes of a part, decompressed."""
     source = ByteSource(path, compression)
     try:
         while chunk := source.read(_CHUNK):
@@ -100,129 +93,8 @@ def _chunks(path: str, compression: str | None) -> Iterator[bytes]:
         source.close()
 
 
-def _compression(adapter: Any) -> str | None:
-    return infer_compression(str(adapter.path)) if adapter.compression == "infer" else adapter.compression
-
-
-# ---- text -----------------------------------------------------------------------------------------------------------
-
-
-class _MergedCSV(_MergedFile):
-    adapter: CSVOutputAdapter
-
-    def part(self, index: int, count: int) -> OutputAdapter:
-        return CSVPart(self._at(self.path(index)))
-
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        notes = [PartNote.read(part) for part in parts]
-        # As in a serial run, the first rows say what the columns are.
-        first = next((note for note in notes if note.has_rows), notes[0] if notes else None)
-        if first is None:
-            return
-        header = self._at(self.folder.part(f"header{self._suffix}"))
-        _write(header, dict.fromkeys(first.names, STRING), ())
-        self._append(result, str(header.path))
-        for part, note in zip(parts, notes, strict=True):
-            if not note.has_rows:
-                continue
-            if tuple(note.names) != tuple(first.names):
-                part = self._rearranged(part, note, first)
-            self._append(result, part)
-
-    def _rearranged(self, part: str, note: PartNote, wanted: PartNote) -> str:
-        """The records of a part with the columns of the first one."""
-        extra = [name for name in note.names if name not in wanted.names]
-        if extra or len(note.names) == 1:
-            raise TargetError(
-                f"{self.adapter.label}: the columns {', '.join(map(repr, note.names))} of {part} differ from those of "
-                f"the first rows, {', '.join(map(repr, wanted.names))}, which the header names; let the hook that adds "
-                "columns declare adds = {...}"
-            )
-        compression = _compression(self.adapter)
-        path = self.folder.part(f"rearranged-{os.path.basename(part)}")
-        file = AtomicFile(path, compression)
-        try:
-            for chunk in rearranged_records(_chunks(part, compression), self.adapter.format, note.names, wanted.names):
-                file.write(chunk)
-                self._check()
-            file.publish()
-        finally:
-            file.abort()
-        return path
-
-
-class _MergedArray(_MergedFile):
-    adapter: JSONOutputAdapter
-
-    def part(self, index: int, count: int) -> OutputAdapter:
-        return JSONPart(self._at(self.path(index)))
-
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        full = [part for part in parts if PartNote.read(part).has_rows]
-        if not full:
-            result.write(self._compressed(b"[]"))
-            return
-        for index, part in enumerate(full):
-            result.write(self._compressed(SEPARATOR if index else b"[\n"))
-            self._append(result, part)
-        result.write(self._compressed(b"\n]"))
-
-    def _compressed(self, data: bytes) -> bytes:
-        compression = _compression(self.adapter)
-        if compression is None:
-            return data
-        buffer = pa.BufferOutputStream()
-        with pa.CompressedOutputStream(buffer, compression) as stream:
-            stream.write(data)
-        return bytes(buffer.getvalue())
-
-
-# ---- columns --------------------------------------------------------------------------------------------------------
-
-
-class _MergedArrow(_MergedFile):
-    adapter: ArrowOutputAdapter
-
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        path = self.folder.part(f"merged{self._suffix}")
-        rewrite([ArrowInputAdapter(part) for part in parts], self._at(path), self._check)
-        self._append(result, path)
-
-
-class _MergedParquet(_MergedFile):
-    adapter: ParquetOutputAdapter
-
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        path = self.folder.part(f"merged{self._suffix}")
-        rewrite([ParquetInputAdapter(part) for part in parts], self._at(path), self._check)
-        self._append(result, path)
-
-
-def rewrite(sources: Sequence[InputAdapter], target: OutputAdapter, check: Check) -> None:
-    """Write the rows of several files of columns into one; columns that are open in one are settled by the others.
-
-    Raises:
-        TargetError: a column holds values of types that do not go together.
-    """
-    types: dict[str, ColumnType] = {}
-
-    def batches() -> Iterator[ModelBatch]:
-        for source in sources:
-            with source.open(ReadRequest()) as reader:
-                for batch in reader:
-                    check()
-                    yield ModelBatch.from_arrow(batch.batch, batch.rows, batch.source)
-
-    for source in sources:
-        with source.open(ReadRequest()) as reader:
-            types = types or dict(reader.columns or {})
-            if next(iter(reader), None) is not None:
-                types = dict(reader.columns or {})
-                break
-    _write(target, types, batches())
-
-
-def _write(adapter: OutputAdapter, types: dict[str, ColumnType], batches: Any) -> None:
+def write_all(adapter: OutputAdapter, types: Mapping[str, ColumnType], batches: Iterable[ModelBatch]) -> None:
+    """Write and publish a file of its own."""
     writer: Writer = adapter.open()
     try:
         writer.start(types)
@@ -237,15 +109,18 @@ def _write(adapter: OutputAdapter, types: dict[str, ColumnType], batches: Any) -
 def merged_file(adapter: OutputAdapter) -> StagedOutput | None:
     """How parts become the file that `adapter` names; None if it is none that can be merged."""
     # By the very class: what a subclass writes differently, merging would not know.
-    kind: type[_MergedFile] | None = _KINDS.get(type(adapter))
-    if isinstance(adapter, JSONOutputAdapter) and kind is not None and adapter.format == "array":
-        kind = _MergedArray
-    return None if kind is None else kind(adapter)
+    home = _HOMES.get(f"{type(adapter).__module__}.{type(adapter).__qualname__}")
+    if home is None:
+        return None
+    module, name = home
+    merged: StagedOutput = getattr(importlib.import_module(f"zoopipe_core.coordinators.{module}"), name)(adapter)
+    return merged
 
 
-_KINDS: dict[type[OutputAdapter], type[_MergedFile]] = {
-    ArrowOutputAdapter: _MergedArrow,
-    CSVOutputAdapter: _MergedCSV,
-    JSONOutputAdapter: _MergedFile,
-    ParquetOutputAdapter: _MergedParquet,
+# adapter -> module and class that merges its files
+_HOMES = {
+    "zoopipe_core.adapters.arrow.ArrowOutputAdapter": ("merged_columns", "MergedArrow"),
+    "zoopipe_core.adapters.csv.CSVOutputAdapter": ("merged_text", "MergedCSV"),
+    "zoopipe_core.adapters.json.JSONOutputAdapter": ("merged_text", "MergedJSON"),
+    "zoopipe_core.adapters.parquet.ParquetOutputAdapter": ("merged_columns", "MergedParquet"),
 }
