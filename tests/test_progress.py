@@ -19,7 +19,7 @@ def started() -> LoadProgress:
 
 def rejects(count: int, kind: str, first: int = 1) -> RejectBatch:
     error = {"type": kind, "loc": ("user", "id"), "msg": "no", "input": "x"}
-    return RejectBatch("in.csv", np.arange(first, first + count), [[error] for _ in range(count)])
+    return RejectBatch.of("in.csv", np.arange(first, first + count), [[error] for _ in range(count)])
 
 
 def test_before_the_start_nothing_is_running_and_nothing_counted() -> None:

@@ -328,7 +328,7 @@ def hostile_report(secret: str = "") -> PipeReport:
     progress.start()
     for number in range(2000):
         error = {"type": f"{number}{long}", "loc": (f"f{number}", long), "msg": long, "input": long}
-        progress.count_rejects(RejectBatch(long, np.array([number + 1]), [[error]]))
+        progress.count_rejects(RejectBatch.of(long, np.array([number + 1]), [[error]]))
         if number < 100:
             progress.note(f"{number} {url} {long}")
 

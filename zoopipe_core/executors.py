@@ -21,6 +21,8 @@ from zoopipe_core.errors import SpecError
 __all__ = ["BatchExecutor", "MultiThreadExecutor", "SingleThreadExecutor"]
 
 DEFAULT_BATCH_SIZE = 65_536
+READ_AHEAD = 2
+"""Items that are taken before they are asked for."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,6 +46,14 @@ class BatchExecutor(ABC):
         the iteration: the same one whatever the number of threads. When the iterator is closed or fails, no thread
         is left at work.
         """
+
+    def ahead(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items; an executor with threads takes a few of them in advance, in a thread of its own.
+
+        The exception of `items` is raised when its turn comes. When the iterator is closed or fails, the thread has
+        ended.
+        """
+        yield from items
 
 
 def _check(name: str, value: int | None, optional: bool = False) -> None:
@@ -135,6 +145,46 @@ class MultiThreadExecutor(BatchExecutor):
                 tasks.put(None)
             for thread in threads:
                 thread.join()
+
+    def ahead(self, items: Iterable[T]) -> Iterator[T]:
+        ready: SimpleQueue[tuple[T | None, BaseException | None, bool]] = SimpleQueue()
+        room, stopped = threading.Semaphore(READ_AHEAD), threading.Event()
+        thread = threading.Thread(target=_fill, args=(items, ready, room, stopped), name="zoopipe-read", daemon=True)
+        thread.start()
+        try:
+            while True:
+                item, error, ended = ready.get()
+                if error is not None:
+                    raise error
+                if ended:
+                    return
+                yield item  # type: ignore[misc]  # None only if the item is
+                del item
+                room.release()
+        finally:
+            stopped.set()
+            room.release()
+            thread.join()
+
+
+def _fill(
+    items: Iterable[T],
+    ready: SimpleQueue[tuple[T | None, BaseException | None, bool]],
+    room: threading.Semaphore,
+    stopped: threading.Event,
+) -> None:
+    """Hand on items as long as there is room, and then how it ended."""
+    try:
+        for item in items:
+            ready.put((item, None, False))
+            del item
+            room.acquire()
+            if stopped.is_set():
+                return
+    except BaseException as error:  # noqa: BLE001  raised where the items are taken
+        ready.put((None, error, True))
+    else:
+        ready.put((None, None, True))
 
 
 _Task = tuple[T, Future[R]]

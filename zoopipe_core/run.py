@@ -12,9 +12,10 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from zoopipe_core.errors import (
 )
 from zoopipe_core.hooking.after import PostHooked
 from zoopipe_core.hooking.chain import HookChain, hooks_at_work
+from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.progress import LoadProgress
 from zoopipe_core.report import PipeStatus
 from zoopipe_core.schema.plan import ModelPlan, plan_of
@@ -44,6 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["run_load"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LARGE_BYTES = 2 * 2**20
+"""A source of this size holds enough rows for kernels to be loaded at once."""
 
 
 def run_load(pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
@@ -71,6 +78,16 @@ def run_load(pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Taken:
+    """A batch as it came, and what its reader said of itself then."""
+
+    batch: SourceBatch
+    duplicates: frozenset[str]
+    bytes_read: int
+    fraction: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     """A batch as read, with the id of its first row for hooks, and as pre-validation hooks left it."""
 
@@ -81,10 +98,13 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A batch after validation, and encoded for the writer unless hooks come first or the writer has not started."""
+    """A batch after validation, its rows and its rejects encoded for their writers unless hooks come first or a writer
+    has not started.
+    """
 
     validated: Validated
     encoded: Any = None
+    encoded_rejects: Any = None
 
 
 class _Discard(Writer):
@@ -140,6 +160,8 @@ class _Load:
                 if pipe.error_output_adapter is not None:
                     self._rejects = pipe.error_output_adapter.open()
                 self._start_early(writer)
+                if (reader.size or 0) >= LARGE_BYTES:
+                    SWITCH.expect_many()
                 with hooks_at_work([*self._before.hooks, *self._after.hooks], self._store):
                     self._process(reader, writer)
                 self._progress.set(bytes_read=reader.bytes_read)
@@ -183,45 +205,57 @@ class _Load:
 
     def _process(self, reader: Reader, writer: Writer) -> None:
         encoder = writer if self._writer_started and not self._after else None
-        results = self._pipe.executor.map(lambda work: self._judge(work, encoder), self._read(reader))
-        try:
+        rejects = self._rejects if self._reject_names is not None and not self._after else None
+        # Closed in this order, each ends the threads that work for it.
+        with (
+            _closing(self._read(reader)) as works,
+            _closing(self._pipe.executor.map(lambda work: self._judge(work, encoder, rejects), works)) as results,
+        ):
             for work, judged in results:
                 self._look_at_stop()
                 self._write(writer, work, judged)
-        finally:
-            if isinstance(results, Generator):  # ends its threads
-                results.close()
 
     def _read(self, reader: Reader) -> Iterator[_Work]:
+        executor, checked = self._pipe.executor, None
+        taking = self._take(reader)
+        with _closing(taking), _closing(executor.ahead(taking) if reader.any_thread else taking) as takings:
+            for taken in takings:
+                batch = taken.batch
+                _check_batch(batch)
+                if batch.source != checked and batch.num_rows and reader.columns is not None:
+                    checked = batch.source
+                    self._check_columns(batch.source, batch.batch.schema.names, taken.duplicates)
+                for piece in batch.split(executor.batch_size):
+                    first_id = self._progress.count("read_rows") + reader.first_record
+                    self._progress.add(read_rows=piece.num_records)
+                    self._progress.set(bytes_read=taken.bytes_read, fraction_done=taken.fraction)
+                    hooked = piece
+                    if self._before:
+                        with self._progress.timing("hook_seconds"):
+                            hooked = self._before.before(piece, first_id, self._wanted, self._store)
+                    yield _Work(piece, first_id, hooked)
+
+    def _take(self, reader: Reader) -> Iterator[_Taken]:
+        """The batches with the state of the reader, which may be ahead when they are looked at."""
         batches = iter(reader)
-        checked = None
         while True:
             self._look_at_stop()
             with self._progress.timing("read_seconds"):
                 batch = next(batches, None)
             if batch is None:
                 return
-            _check_batch(batch)
-            if batch.source != checked and batch.num_rows and reader.columns is not None:
-                checked = batch.source
-                self._check_columns(batch.source, batch.batch.schema.names, reader.duplicates)
-            for piece in batch.split(self._pipe.executor.batch_size):
-                first_id = self._progress.count("read_rows") + 1
-                self._progress.add(read_rows=piece.num_records)
-                self._progress.set(bytes_read=reader.bytes_read, fraction_done=reader.fraction)
-                hooked = piece
-                if self._before:
-                    with self._progress.timing("hook_seconds"):
-                        hooked = self._before.before(piece, first_id, self._wanted, self._store)
-                yield _Work(piece, first_id, hooked)
+            yield _Taken(batch, reader.duplicates, reader.bytes_read, reader.fraction)
 
-    def _judge(self, work: _Work, encoder: Writer | None) -> tuple[_Work, _Judged]:
+    def _judge(self, work: _Work, writer: Writer | None, rejects_writer: Writer | None) -> tuple[_Work, _Judged]:
         with self._progress.timing("validate_seconds"):
             validated = self._validator.validate(work.batch)
-        if encoder is None or not validated.good.num_rows:
-            return work, _Judged(validated)
+        encoded = encoded_rejects = None
         with self._progress.timing("write_seconds"):
-            return work, _Judged(validated, encoder.encode(validated.good))
+            if writer is not None and validated.good.num_rows:
+                encoded = writer.encode(validated.good)
+            if rejects_writer is not None and len(validated.rejects):
+                encoded_rejects = rejects_writer.encode(validated.rejects.to_batch(self._reject_names))
+        return work, _Judged(validated, encoded, encoded_rejects)
 
     def _write(self, writer: Writer, work: _Work, judged: _Judged) -> None:
         hooked, validated = work.batch.hooked, judged.validated
@@ -240,7 +274,7 @@ class _Load:
         added = result.added + (hooked.added if hooked else 0)
         with self._progress.timing("write_seconds"):
             if len(result.rejects):
-                self._write_rejects(result.rejects)
+                self._write_rejects(result.rejects, judged.encoded_rejects)
             if judged.encoded is not None:
                 writer.write_encoded(judged.encoded)
             elif result.good.num_rows:
@@ -249,9 +283,11 @@ class _Load:
         self._progress.add(loaded_rows=result.good.num_rows, filtered_rows=filtered, added_rows=added)
         self._progress.set(bytes_written=writer.bytes_written)
 
-    def _write_rejects(self, rejects: RejectBatch) -> None:
+    def _write_rejects(self, rejects: RejectBatch, encoded: Any) -> None:
         self._progress.count_rejects(rejects)
-        if self._rejects is not None:
+        if encoded is not None and self._rejects is not None:
+            self._rejects.write_encoded(encoded)
+        elif self._rejects is not None:
             self._start_rejects(self._rejects, rejects.types)
             self._rejects.write(rejects.to_batch(self._reject_names))
         limit = self._pipe.max_errors
@@ -276,7 +312,7 @@ class _Load:
         if self._reject_names is None:
             self._reject_names = list(source_types)
             nothing = {name: Column(kind, []) for name, kind in source_types.items()}
-            writer.start(RejectBatch("", np.zeros(0, np.int64), (), nothing).to_batch().types)
+            writer.start(RejectBatch.of("", np.zeros(0, np.int64), (), nothing).to_batch().types)
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
@@ -349,6 +385,17 @@ class _Load:
     def _look_at_stop(self) -> None:
         if self._stop.is_set():
             raise LoadAbortedError("the load was cancelled; nothing was published")
+
+
+@contextmanager
+def _closing(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """The iterator, closed at the end if it can be: a generator ends its threads then."""
+    try:
+        yield items
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
 
 
 def _check_batch(batch: SourceBatch) -> None:

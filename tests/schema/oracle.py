@@ -40,12 +40,13 @@ def typed_batch(table: pa.Table) -> SourceBatch:
 def verdicts_of_pydantic(model: type, rows: Sequence[Any], *, as_json: bool = False) -> list[Any]:
     """For each row ``("good", dump)`` or ``("bad", errors)``."""
     adapter: TypeAdapter[Any] = TypeAdapter(model)
+    shows = not getattr(model, "model_config", {}).get("hide_input_in_errors", False)
     verdicts: list[Any] = []
     for row in rows:
         try:
             instance = adapter.validate_json(row) if as_json else adapter.validate_python(row)
         except ValidationError as error:
-            verdicts.append(("bad", error.errors(include_url=False, include_context=False)))
+            verdicts.append(("bad", error.errors(include_url=False, include_context=False, include_input=shows)))
         else:
             dump = instance.model_dump() if hasattr(instance, "model_dump") else adapter.dump_python(instance)
             verdicts.append(("good", dump))

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic_core import TzInfo
 
@@ -31,21 +32,27 @@ def column_writer(column: Column, style: CellStyle) -> CellWriter:
     Raises:
         ValueError: a value cannot be written in this format.
     """
+    if column.repeats is not None:
+        return _python_writer(*column.repeats, style)
     array = column.held_array
     if array is not None:
-        return array_writer(array, style) or _python_writer(column.values, style)
-    return _values_writer(column.values, style) or _python_writer(column.values, style)
+        return array_writer(array, style) or _python_writer(column.values, None, style)
+    return _values_writer(column.values, style) or _python_writer(column.values, None, style)
 
 
-def _python_writer(values: Sequence[Any], style: CellStyle) -> CellWriter:
+def _python_writer(values: Sequence[Any], codes: npt.NDArray[np.int64] | None, style: CellStyle) -> CellWriter:
+    """The texts of `values` as Python makes them, one a row; or for row i that of number ``codes[i]``."""
     texts = style.python(values)
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:
         raise ValueError("the texts of one column take more than 2 GB")
     bounds = offsets.astype(np.int32)
-    form = np.full(len(texts), emit.PLAIN, np.uint8)
-    return copied_writer(constant(b"".join(texts)), bounds[:-1], bounds[1:], form, 0, len(style.null))
+    starts, ends = bounds[:-1], bounds[1:]
+    if codes is not None:
+        starts, ends = starts[codes], ends[codes]
+    form = np.full(len(starts), emit.PLAIN, np.uint8)
+    return copied_writer(constant(b"".join(texts)), starts, ends, form, 0, len(style.null))
 
 
 # Classes of which every instance is the same text as its cell in an array of the type.

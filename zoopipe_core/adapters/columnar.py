@@ -230,6 +230,14 @@ class TypedFilesReader(Reader):
         return self._done_bytes + (self._file.position if self._file else 0)
 
     @property
+    def any_thread(self) -> bool:
+        return True
+
+    @property
+    def size(self) -> int | None:
+        return self._total
+
+    @property
     def fraction(self) -> float | None:
         if self._total is not None:
             return min(1.0, self.bytes_read / self._total) if self._total else None

@@ -57,15 +57,20 @@ class CSVFormat:
                 named = quote + null + quote if null else empty
                 return [null if v is None else empty if not v else named if v == null else v for v in values]
         texts = []
+        known: dict[int, str] = {}  # rejects share their error lists
         for value in values:
             if value is None or value is MISSING:
                 texts.append(null)
                 continue
-            text = cell_text(value)
-            if escapes and text[:1] in _FORMULA_STARTS and not isinstance(value, _NO_FORMULAS):
-                text = "'" + text
-            if not text or text == null or needs_quotes(text):
-                text = quote + text.replace(quote, quote + quote) + quote
+            text = known.get(id(value))
+            if text is None:
+                text = cell_text(value)
+                if escapes and text[:1] in _FORMULA_STARTS and not isinstance(value, _NO_FORMULAS):
+                    text = "'" + text
+                if not text or text == null or needs_quotes(text):
+                    text = quote + text.replace(quote, quote + quote) + quote
+                if type(value) is list:
+                    known[id(value)] = text
             texts.append(text)
         return texts
 

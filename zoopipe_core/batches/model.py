@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import is_
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from zoopipe_core.batches.source import RowNumbers, index_array
@@ -19,6 +20,9 @@ from zoopipe_core.batches.types import ColumnType, infer_column_type
 from zoopipe_core.errors import DuplicateColumnError, UnsupportedValueError
 
 __all__ = ["MISSING", "Column", "ModelBatch"]
+
+
+Codes: TypeAlias = npt.NDArray[np.int64]
 
 
 class _Missing:
@@ -37,9 +41,9 @@ MISSING: Final = _Missing()
 
 
 class Column:
-    """One column in one or both forms. Give `values`, `array` or both; they must agree."""
+    """One column in one or more forms. Give `values`, `array` or both, which must agree; or see `repeating`."""
 
-    __slots__ = ("_array", "_values", "type")
+    __slots__ = ("_array", "_repeats", "_values", "type")
 
     def __init__(
         self, column_type: ColumnType, values: Sequence[Any] | None = None, array: pa.Array | None = None
@@ -47,8 +51,18 @@ class Column:
         self.type = column_type
         self._values = values
         self._array = array
+        self._repeats: tuple[Sequence[Any], Codes] | None = None
+
+    @classmethod
+    def repeating(cls, column_type: ColumnType, distinct: Sequence[Any], codes: Codes) -> Column:
+        """A column of few distinct values: row i has ``distinct[codes[i]]``."""
+        column = cls(column_type)
+        column._repeats = distinct, codes
+        return column
 
     def __len__(self) -> int:
+        if self._repeats is not None:
+            return len(self._repeats[1])
         if self._values is not None:
             return len(self._values)
         assert self._array is not None
@@ -58,9 +72,18 @@ class Column:
     def values(self) -> Sequence[Any]:
         """Python values as ``model_dump()`` gives them; `MISSING` where a row lacks the key."""
         if self._values is None:
-            assert self._array is not None
-            self._values = self.type.to_values(self._array)
+            if self._repeats is not None:
+                distinct, codes = self._repeats
+                self._values = [distinct[code] for code in codes.tolist()]
+            else:
+                assert self._array is not None
+                self._values = self.type.to_values(self._array)
         return self._values
+
+    @property
+    def repeats(self) -> tuple[Sequence[Any], Codes] | None:
+        """The distinct values and int64 (n,) the place of each row's among them, if the column is held so."""
+        return self._repeats
 
     @property
     def held_array(self) -> pa.Array | None:
@@ -71,7 +94,8 @@ class Column:
     def has_gaps(self) -> bool:
         """Whether some value is `MISSING`."""
         # An array has nulls but no gaps; `is` because a value may be anything, with any idea of ==.
-        return self._values is not None and any(map(is_, self._values, repeat(MISSING)))
+        values = self._values if self._repeats is None else self._repeats[0]
+        return values is not None and any(map(is_, values, repeat(MISSING)))
 
     def array(self, column_type: ColumnType | None = None) -> pa.Array:
         """The Arrow array, of this column's own type or of the one given; `MISSING` is null.
@@ -107,6 +131,8 @@ class Column:
 
     def take(self, indices: RowNumbers) -> Column:
         """The column at `indices`: int64 (m,), each in ``0..n-1``."""
+        if self._repeats is not None:
+            return Column.repeating(self.type, self._repeats[0], self._repeats[1][indices])
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]
         array = None if self._array is None else self._array.take(index_array(indices))
         return Column(self.type, values, array)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,7 +26,7 @@ from pydantic_core import to_json
 
 from zoopipe_core._text import shorten
 from zoopipe_core.batches.model import MISSING, Column, ModelBatch
-from zoopipe_core.batches.source import Fault, RowNumbers
+from zoopipe_core.batches.source import Fault, RowNumbers, index_array
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
 from zoopipe_core.report import MAX_KIND_CHARS, MAX_LABEL_CHARS, MAX_REJECTIONS, RejectionSummary
 
@@ -63,30 +62,44 @@ class RejectBatch:
     Attributes:
         source: where they come from.
         rows: int64 (m,), the number of each in the source, from 1; 0 for a row that a hook added.
-        errors: the error list of each; equal lists may be one object.
+        kinds: the different error lists that there are.
+        codes: int64 (m,), the place of each one's among `kinds`.
         cells: the source's columns as they were read, m cells each; None where the record is no row, `MISSING` where
             it lacks the key.
-        raws: the text of each record that is no row, None for the others.
+        raws: the text of each record that is no row, None for the others; or None if all are rows.
     """
 
     source: str
     rows: RowNumbers
-    errors: Sequence[Errors]
+    kinds: Sequence[Errors]
+    codes: RowNumbers
     cells: Mapping[str, Column] = field(default_factory=dict)
-    raws: Sequence[str | None] = ()
+    raws: Sequence[str | None] | None = None
 
-    def __post_init__(self) -> None:
-        if not self.raws:
-            object.__setattr__(self, "raws", [None] * len(self.errors))
+    @classmethod
+    def of(
+        cls,
+        source: str,
+        rows: RowNumbers,
+        errors: Sequence[Errors],
+        cells: Mapping[str, Column] | None = None,
+        raws: Sequence[str | None] | None = None,
+    ) -> RejectBatch:
+        """The batch, given the error list of each; those that are one object are of one kind."""
+        kinds: dict[int, int] = {}
+        codes = np.array([kinds.setdefault(key, len(kinds)) for key in map(id, errors)], dtype=np.int64)
+        firsts = np.unique(codes, return_index=True)[1].tolist()
+        return cls(source, rows, [errors[first] for first in firsts], codes, cells or {}, raws)
 
     def __len__(self) -> int:
-        return len(self.errors)
+        return len(self.codes)
 
     def __iter__(self) -> Iterator[Reject]:
         columns = {name: column.values for name, column in self.cells.items()}
-        for index, (row, errors, raw) in enumerate(zip(self.rows.tolist(), self.errors, self.raws, strict=True)):
+        for index, (row, code) in enumerate(zip(self.rows.tolist(), self.codes.tolist(), strict=True)):
+            raw = None if self.raws is None else self.raws[index]
             cells = {name: values[index] for name, values in columns.items() if values[index] is not MISSING}
-            yield Reject(row, errors, cells if raw is None else None, raw)
+            yield Reject(row, self.kinds[code], cells if raw is None else None, raw)
 
     @property
     def types(self) -> dict[str, ColumnType]:
@@ -100,21 +113,27 @@ class RejectBatch:
             one, two = (batch._cells_of(name, column.type) for batch in (self, other))
             cells[name] = one.extended(two.values)
         rows = np.concatenate([self.rows, other.rows])
-        both = RejectBatch(self.source, rows, [*self.errors, *other.errors], cells, [*self.raws, *other.raws])
+        kinds = [*self.kinds, *other.kinds]
+        codes = np.concatenate([self.codes, other.codes + len(self.kinds)])
+        both = RejectBatch(self.source, rows, kinds, codes, cells, [*self._all_raws(), *other._all_raws()])
         return both.take(np.lexsort((rows, rows == 0)))
 
+    def _all_raws(self) -> Sequence[str | None]:
+        return [None] * len(self) if self.raws is None else self.raws
+
     def _cells_of(self, name: str, kind: ColumnType) -> Column:
-        return self.cells.get(name) or Column(kind, [None if raw is not None else MISSING for raw in self.raws])
+        column = self.cells.get(name)
+        return column or Column(kind, [None if raw is not None else MISSING for raw in self._all_raws()])
 
     def take(self, indices: RowNumbers) -> RejectBatch:
         """The rejects at `indices`: int64 (k,)."""
-        places = indices.tolist()
         return RejectBatch(
             self.source,
             self.rows[indices],
-            [self.errors[place] for place in places],
+            self.kinds,
+            self.codes[indices],
             {name: column.take(indices) for name, column in self.cells.items()},
-            [self.raws[place] for place in places],
+            None if self.raws is None else [self.raws[index] for index in indices.tolist()],
         )
 
     def to_batch(self, names: Sequence[str] | None = None) -> ModelBatch:
@@ -129,25 +148,29 @@ class RejectBatch:
         rests: dict[int, dict[str, Any]] = {}  # what of a row has no column of its own
         for name in wanted:
             column = self.cells.get(name)
-            columns[name] = Column(STRING, [None] * len(self)) if column is None else _writable_column(column)
+            absent = Column.repeating(STRING, [None], np.zeros(len(self), np.int64))
+            columns[name] = absent if column is None else _writable_column(column)
             if column is not None and not _takes_all(column.type):
                 texts = {i: v for i, v in enumerate(column.values) if isinstance(v, str | bytes)}
                 for index, text in texts.items():
                     rests.setdefault(index, {})[name] = text
         for name in self.cells.keys() - set(wanted):
             for index, value in enumerate(self.cells[name].values):
-                if value is not MISSING and self.raws[index] is None:
+                if value is not MISSING and (self.raws is None or self.raws[index] is None):
                     rests.setdefault(index, {})[name] = value
-        raws = list(self.raws)
-        for index, rest in rests.items():
-            ordered = {name: rest[name] for name in self.cells if name in rest}
-            raws[index] = to_json(_writable(ordered)).decode()
-        plain = {id(errors): [_plain(error) for error in errors] for errors in self.errors}
+        raws = self.raws
+        if rests:
+            raws = list(self._all_raws())
+            for index, rest in rests.items():
+                ordered = {name: rest[name] for name in self.cells if name in rest}
+                raws[index] = to_json(_writable(ordered)).decode()
+        alike = np.zeros(len(self), np.int64)
         source_column, row_column, errors_column, raw_column = added_names(wanted)
-        columns[source_column] = Column(STRING, [self.source] * len(self))
-        columns[row_column] = Column(INT64, self.rows.tolist())
-        columns[errors_column] = Column(JSON, [plain[id(errors)] for errors in self.errors])
-        columns[raw_column] = Column(STRING, raws)
+        columns[source_column] = Column.repeating(STRING, [self.source], alike)
+        columns[row_column] = Column(INT64, None, index_array(self.rows))
+        kinds = [[_plain(error) for error in errors] for errors in self.kinds]
+        columns[errors_column] = Column.repeating(JSON, kinds, self.codes)
+        columns[raw_column] = Column.repeating(STRING, [None], alike) if raws is None else Column(STRING, raws)
         return ModelBatch(columns, self.rows, self.source)
 
 
@@ -155,7 +178,7 @@ def reject_faults(source: str, faults: Sequence[Fault]) -> RejectBatch:
     """Structural faults as rejects."""
     errors = [({"type": fault.type, "loc": (), "msg": fault.message, "input": None},) for fault in faults]
     rows = np.array([fault.row for fault in faults], dtype=np.int64)
-    return RejectBatch(source, rows, errors, {}, [fault.raw for fault in faults])
+    return RejectBatch.of(source, rows, errors, {}, [fault.raw for fault in faults])
 
 
 def _writable_column(column: Column) -> Column:
@@ -231,12 +254,10 @@ class RejectTally:
 
     def add(self, batch: RejectBatch) -> None:
         """Count every error of every reject."""
-        # Equal error lists are mostly one object, however many rows have them.
-        counts = Counter(map(id, batch.errors))
-        firsts = {id(errors): place for place, errors in reversed(list(enumerate(batch.errors)))}
-        for key, place in sorted(firsts.items(), key=itemgetter(1)):
-            for error in batch.errors[place]:
-                self._count(error, counts[key], batch.source, int(batch.rows[place]))
+        counts = np.bincount(batch.codes, minlength=len(batch.kinds)).tolist()
+        for code, place in zip(*map(np.ndarray.tolist, np.unique(batch.codes, return_index=True)), strict=True):
+            for error in batch.kinds[code]:
+                self._count(error, counts[code], batch.source, int(batch.rows[place]))
 
     def _count(self, error: Mapping[str, Any], count: int, source: str, row: int) -> None:
         place = ".".join(str(part) for part in error["loc"])

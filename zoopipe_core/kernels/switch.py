@@ -52,6 +52,11 @@ class KernelSwitch:
                     self._ready = self._load()
             return self._ready
 
+    def expect_many(self) -> None:
+        """So many rows are about to come that the first batch of them loads the kernels."""
+        with self._lock:
+            self._rows = max(self._rows, MIN_ROWS)
+
     def worthwhile(self, rows: int) -> bool:
         """Whether the text of so many rows, which were counted before, is better made by kernels."""
         return rows >= MIN_BATCH_ROWS and self.ready(0)

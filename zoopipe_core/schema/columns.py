@@ -19,14 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from zoopipe_core.batches.model import Column, ModelBatch
-from zoopipe_core.batches.source import SourceBatch, SourceKind
+from zoopipe_core.batches.source import RowNumbers, SourceBatch, SourceKind
 from zoopipe_core.kernels._jit import SURE
 from zoopipe_core.kernels.buffers import text_cells
 from zoopipe_core.schema.cells import cell_values
 from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
 from zoopipe_core.schema.rules.base import State
 
-__all__ = ["JudgedColumns", "judge_columns"]
+__all__ = ["Doubt", "JudgedColumns", "judge_columns"]
 
 
 LOOK_AT = 512
@@ -36,6 +36,21 @@ _IMMUTABLE = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The cells of one field that were not accepted.
+
+    Attributes:
+        field: the field.
+        source: the column that its cells come from.
+        rows: bool (n,), the rows of these cells; at least one.
+    """
+
+    field: FieldPlan
+    source: str
+    rows: npt.NDArray[np.bool_]
+
+
 @dataclass(slots=True)
 class JudgedColumns:
     """The columns of a batch after their cells were judged.
@@ -43,12 +58,26 @@ class JudgedColumns:
     Attributes:
         fields: each field of the model with its column; what stands in unsure rows means nothing.
         unsure: bool (n,), the rows that pydantic has to decide.
-        unsure_by_field: how many of them each field made so, by its name; 0 is left out.
+        doubts: what made them so, by field; for JSON, where a line may be unsure as a whole, not all of it.
     """
 
     fields: list[tuple[FieldPlan, Column]]
     unsure: npt.NDArray[np.bool_]
-    unsure_by_field: dict[str, int]
+    doubts: list[Doubt]
+
+    @property
+    def unsure_by_field(self) -> dict[str, int]:
+        """How many rows each field made unsure, by its name; 0 is left out."""
+        return {doubt.field.name: int(np.count_nonzero(doubt.rows)) for doubt in self.doubts}
+
+    def settle(self, field: FieldPlan, rows: RowNumbers, value: Any) -> None:
+        """Put `value` into the column of `field` in unsure rows that have no other doubt; they are sure then."""
+        place = next(place for place, (f, _) in enumerate(self.fields) if f is field)
+        column = self.fields[place][1]
+        order = np.arange(len(column), dtype=np.int64)
+        order[rows] = len(column)
+        self.fields[place] = (field, column.extended([value]).take(order))
+        self.unsure[rows] = False
 
     def collect(self, batch: SourceBatch, accepted: Mapping[int, Mapping[str, Any]]) -> ModelBatch:
         """The accepted rows: the sure ones, and of the unsure ones those that pydantic accepted, as dumps."""
@@ -83,12 +112,11 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
     if any(sources[f.name] is None and f.constant is None for f in plan.fields):
         return None
     unsure = np.zeros(batch.num_rows, np.bool_)
-    by_field: dict[str, int] = {}
+    doubts: list[Doubt] = []
 
     def doubt(f: FieldPlan, rows: npt.NDArray[np.bool_]) -> None:
-        count = int(np.count_nonzero(rows))
-        if count:
-            by_field[f.name] = count
+        if rows.any():
+            doubts.append(Doubt(f, str(sources[f.name]), rows))
             np.logical_or(unsure, rows, out=unsure)
 
     # Kernels first: only rows that they are sure of are worth a look at the dumps of the others.
@@ -121,7 +149,7 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
             doubt(f, np.array([value is UNSURE or index in bad for index, value in enumerate(values)]))
     for f in later:
         judged[f.name] = Column(f.column_type, _dumped(plan, f, validated[f.name], unsure))
-    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, by_field)
+    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, doubts)
 
 
 def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column, State] | None:

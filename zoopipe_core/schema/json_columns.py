@@ -19,7 +19,7 @@ from zoopipe_core.kernels._jit import SURE, UNSURE
 from zoopipe_core.kernels.buffers import TextCells, text_cells
 from zoopipe_core.kernels.json_scan import ABSENT, FALSE, INTEGER, NULL, NUMBER, STRING, TRUE, scan_objects
 from zoopipe_core.kernels.text import Words, word_table
-from zoopipe_core.schema.columns import JudgedColumns
+from zoopipe_core.schema.columns import Doubt, JudgedColumns
 from zoopipe_core.schema.plan import FieldPlan, ModelPlan
 from zoopipe_core.schema.rules.base import State
 
@@ -72,20 +72,19 @@ def judge_json(plan: ModelPlan, batch: SourceBatch) -> JudgedColumns | None:
     if plan.forbids_extra:
         state[extras != 0] = UNSURE
     unsure = state != SURE
-    by_field: dict[str, int] = {}
+    doubts: list[Doubt] = []
     fields: list[tuple[FieldPlan, Column]] = []
     for f in plan.fields:
         found = values[f.inputs[0]]
         for name in f.inputs[1:]:
             found = found.or_else(values[name])
         column, judged = _judge(f, lines.data, found)
-        doubts = judged != SURE
-        count = int(np.count_nonzero(doubts & (state == SURE)))
-        if count:
-            by_field[f.name] = count
-        unsure |= doubts
+        rows = (judged != SURE) & (state == SURE)
+        if rows.any():
+            doubts.append(Doubt(f, JSON_COLUMN, rows))
+            unsure |= rows
         fields.append((f, column))
-    return JudgedColumns(fields, unsure, by_field)
+    return JudgedColumns(fields, unsure, doubts)
 
 
 def _judge(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[Column, State]:

@@ -113,6 +113,7 @@ class ModelPlan:
         custom_json: whether ``model_dump_json()`` may differ from the JSON of ``model_dump()``.
         types: the columns of ``model_dump()`` as far as they are known.
         validate_many: whole rows, a list in one call; `UNSURE` for those that are not accepted.
+        validate_all: the same; raises the errors of all of them instead.
         validate_python, validate_json: ``model_validate`` and ``model_validate_json``.
         dump, dump_json: ``model_dump`` and ``model_dump_json`` of an instance.
     """
@@ -127,6 +128,7 @@ class ModelPlan:
     custom_json: bool
     types: Mapping[str, ColumnType]
     validate_many: Callable[[list[Any]], list[Any]]
+    validate_all: Callable[[list[Any]], Any]
     validate_json: Callable[[bytes], Any]
     validate_python: Callable[[Any], Any]
     dump: Callable[[Any], dict[str, Any]]
@@ -235,6 +237,7 @@ def _build(model: type) -> ModelPlan:
         custom_json=custom_json,
         types=types if not _replaces_dump(model, outer, core, holder) else {},
         validate_many=_many_validator(top, defined, config).validate_python,
+        validate_all=_list_validator(top, defined, config).validate_python,
         validate_json=getattr(model, "model_validate_json", validator.validate_json),
         validate_python=getattr(model, "model_validate", validator.validate_python),
         dump=model.model_dump if issubclass(model, BaseModel) else serializer.to_python,
@@ -252,7 +255,12 @@ def _build(model: type) -> ModelPlan:
 
 def _many_validator(schema: CoreSchema, definitions: list[CoreSchema], config: CoreSchema) -> SchemaValidator:
     """Validates a list of inputs in one call; what is not accepted comes back as `UNSURE`."""
-    item = core_schema.with_default_schema(schema, default=UNSURE, on_error="default")
+    return _list_validator(
+        core_schema.with_default_schema(schema, default=UNSURE, on_error="default"), definitions, config
+    )
+
+
+def _list_validator(item: Any, definitions: list[CoreSchema], config: CoreSchema) -> SchemaValidator:
     return SchemaValidator(_with_definitions(core_schema.list_schema(item), definitions), config)  # type: ignore[arg-type]
 
 

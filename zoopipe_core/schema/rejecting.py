@@ -57,7 +57,7 @@ def reject_rows(
     indices = np.array(sorted(errors), dtype=np.int64)
     places: list[int] = indices.tolist()
     cells: dict[str, Column] = {}
-    raws: Sequence[str | None] = ()
+    raws: Sequence[str | None] | None = None
     if batch.kind is SourceKind.JSON:
         lines = batch.batch.column(JSON_COLUMN).take(index_array(indices)).to_pylist() if places else []
         raws = [bytes(line).decode("utf-8", "backslashreplace")[:MAX_RAW_CHARS] for line in lines]
@@ -67,13 +67,13 @@ def reject_rows(
         taken = batch.batch.take(index_array(indices)) if batch.batch.num_columns else batch.batch
         for name, array in zip(taken.schema.names, taken.columns, strict=True):
             cells[name] = _cells(array, batch.kind)
-    rejects = RejectBatch(batch.source, batch.rows[indices], [errors[place] for place in places], cells, raws)
+    rejects = RejectBatch.of(batch.source, batch.rows[indices], [errors[place] for place in places], cells, raws)
     if batch.faults:
         rejects = rejects.merged(reject_faults(batch.source, batch.faults))
     if added:
         texts = [to_json(row, fallback=repr).decode()[:MAX_RAW_CHARS] for row, _ in added]
         whys = [why for _, why in added]
-        rejects = rejects.merged(RejectBatch(batch.source, np.zeros(len(added), np.int64), whys, {}, texts))
+        rejects = rejects.merged(RejectBatch.of(batch.source, np.zeros(len(added), np.int64), whys, {}, texts))
     return rejects
 
 

@@ -28,6 +28,7 @@ from zoopipe_core.schema.cells import BadCells, cell_values
 from zoopipe_core.schema.columns import JudgedColumns, judge_columns
 from zoopipe_core.schema.plan import UNSURE, ModelPlan
 from zoopipe_core.schema.rejecting import ErrorsByRow, dicts_of, rejects_of, source_rows
+from zoopipe_core.schema.repeats import Repeat, RepeatedCells, Verdict, find_repeats
 
 __all__ = ["Validated", "Validator"]
 
@@ -50,7 +51,7 @@ class _Rows:
 
 
 class Validator:
-    """Applies a `ModelPlan` to batches. Holds no state of a run and may be used by several threads.
+    """Applies a `ModelPlan` to batches. What it remembers changes no verdict; it may be used by several threads.
 
     Args:
         plan: the model's plan; None lets every row through, text as text.
@@ -60,6 +61,7 @@ class Validator:
     def __init__(self, plan: ModelPlan | None, wants_json: bool = False) -> None:
         self._plan = plan
         self._wants_json = wants_json
+        self._repeats = RepeatedCells()
 
     def validate(self, batch: SourceBatch) -> Validated:
         """Judge every row of `batch`.
@@ -86,22 +88,51 @@ class Validator:
         if judged is None:
             cells, bad = _decode(batch, plan.source_columns)
             return self._whole_rows(plan, batch, dicts_of(cells, batch.num_rows), errors, bad)
-        unsure = np.flatnonzero(judged.unsure)
-        accepted: dict[int, dict[str, Any]] = {}
-        if len(unsure):
-            cells, bad = _decode(batch, plan.source_columns, unsure)
-            places = unsure.tolist()
-            rows = dicts_of(cells, len(places))
-            if bad:
-                good = [i for i in range(len(places)) if i not in bad]
-                rows, places_of_good = [rows[i] for i in good], [places[i] for i in good]
-            else:
-                places_of_good = places
-            verdict = self._judge(plan, batch, rows, places_of_good)
-            errors.update({places[i]: [error] for i, error in bad.items()})
-            errors.update(verdict.errors)
-            accepted = verdict.accepted
-        return judged.collect(batch, accepted)
+        if not judged.unsure.any():
+            return judged.collect(batch, {})
+        open_questions: list[Repeat] = []
+        for repeat in find_repeats(batch, judged):
+            known = self._repeats.get(repeat)
+            if known is not None:
+                _apply(known, repeat, repeat.rows, judged, errors)
+            elif len(repeat.rows) > 1:
+                open_questions.append(repeat)
+        whole = judged.unsure.copy()
+        whole[list(errors)] = False
+        for repeat in open_questions:
+            whole[repeat.rows[1:]] = False  # the first row answers for all of them
+        verdict = self._decoded_rows(plan, batch, np.flatnonzero(whole))
+        for repeat in open_questions:
+            self._answer(plan, batch, repeat, verdict, judged)
+        errors.update(verdict.errors)
+        return judged.collect(batch, verdict.accepted)
+
+    def _decoded_rows(self, plan: ModelPlan, batch: SourceBatch, rows: RowNumbers) -> _Rows:
+        """Pydantic's verdict on some rows, by their indices."""
+        cells, bad = _decode(batch, plan.source_columns, rows)
+        places = rows.tolist()
+        dicts = dicts_of(cells, len(places))
+        good = [i for i in range(len(places)) if i not in bad] if bad else range(len(places))
+        verdict = self._judge(plan, batch, [dicts[i] for i in good], [places[i] for i in good])
+        verdict.errors.update({places[i]: [error] for i, error in bad.items()})
+        return verdict
+
+    def _answer(
+        self, plan: ModelPlan, batch: SourceBatch, repeat: Repeat, verdict: _Rows, judged: JudgedColumns
+    ) -> None:
+        """What the verdict on the first row of `repeat` says about the others."""
+        first, others = int(repeat.rows[0]), repeat.rows[1:]
+        errors = verdict.errors.get(first, ())
+        if all(error["loc"] and error.get("input", repeat.text) == repeat.text for error in errors):
+            output = repeat.field.output
+            value = None if errors or output is None else verdict.accepted[first][output]
+            found = Verdict(errors, value)
+            self._repeats.learn(repeat, found)
+            _apply(found, repeat, others, judged, verdict.errors)
+        else:  # they are about more than the cell
+            rest = self._decoded_rows(plan, batch, others)
+            verdict.errors.update(rest.errors)
+            verdict.accepted.update(rest.accepted)
 
     # ---- rows -------------------------------------------------------------------------------------------------
 
@@ -120,12 +151,16 @@ class Validator:
         if not rows:
             return verdict
         instances = self._in_one_call(plan, rows)
+        if instances is not None:
+            failed = [place for place, instance in enumerate(instances) if instance is UNSURE]
+            found = self._errors_in_one_call(plan, [rows[place] for place in failed])
+            verdict.errors.update((indices[failed[place]], errors) for place, errors in found.items())
         for place, (index, row) in enumerate(zip(indices, rows, strict=True)):
             instance = UNSURE if instances is None else instances[place]
-            if instance is UNSURE:
-                self._judge_one(plan, batch, index, plan.validate_python, row, verdict)
-            else:
+            if instance is not UNSURE:
                 self._accept(plan, batch, index, instance, verdict)
+            elif index not in verdict.errors:
+                self._judge_one(plan, batch, index, plan.validate_python, row, verdict)
         if verdict.errors and batch.batch.num_columns and batch.kind is not SourceKind.JSON:
             _show_whole_rows(
                 batch, verdict, {i: row for i, row in zip(indices, rows, strict=True) if i in verdict.errors}
@@ -141,6 +176,25 @@ class Validator:
                 raise
             return None
         return instances if len(instances) == len(rows) else None
+
+    @staticmethod
+    def _errors_in_one_call(plan: ModelPlan, rows: Sequence[Any]) -> dict[int, list[Any]]:
+        """The errors of those rows that are rejected in the company of others just as they are alone."""
+        if plan.row_reason or not rows:
+            return {}
+        try:
+            plan.validate_all(list(rows))
+        except ValidationError as error:
+            found: dict[int, list[Any]] = {}
+            for item in error.errors(include_url=False, include_context=False, include_input=not plan.hides_input):
+                place, *loc = item["loc"]
+                item["loc"] = tuple(loc)
+                found.setdefault(int(place), []).append(item)
+            return found
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                raise
+        return {}
 
     def _judge_one(
         self, plan: ModelPlan, batch: SourceBatch, index: int, validate: Callable[[Any], Any], row: Any, verdict: _Rows
@@ -218,6 +272,14 @@ class Validator:
 
 
 # ---- helpers ------------------------------------------------------------------------------------------------------
+
+
+def _apply(verdict: Verdict, repeat: Repeat, rows: RowNumbers, judged: JudgedColumns, errors: ErrorsByRow) -> None:
+    """A verdict that is known, for `rows` of `repeat`."""
+    if verdict.errors:
+        errors.update(dict.fromkeys(rows.tolist(), verdict.errors))
+    else:
+        judged.settle(repeat.field, rows, verdict.value)
 
 
 def _decode(
