@@ -29,7 +29,7 @@ def rearranged_records(
         TargetError: a record does not have as many fields as there are names.
     """
     quote, delimiter, end = (re.escape(text.encode()) for text in (form.quotechar, form.delimiter, form.lineterminator))
-    field = re.compile(rb"(%b(?:[^%b]|%b%b)*%b|[^%b\r\n]*)(%b|%b)" % (*[quote] * 5, delimiter, delimiter, end))
+    field = re.compile(rb"(%b(?:[^%b]++|%b%b)*+%b|[^%b%b\r\n]*+)(%b|%b)" % (*[quote] * 6, delimiter, delimiter, end))
     null, line_end = form.null_text.encode(), form.lineterminator.encode()
     places = [names.index(name) if name in names else None for name in wanted]
     rest = b""
