@@ -31,11 +31,11 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-__all__ = ["Bundle", "Need", "UnpreparedError", "describe", "lacking", "node_name", "prepare", "unmet"]
+__all__ = ["Bundle", "Need", "Plain", "UnpreparedError", "describe", "lacking", "node_name", "prepare", "unmet"]
 
 UNUSED_SECONDS = 30 * 86_400.0
 """Folders that no worker has asked for in so long are removed."""
@@ -71,6 +71,10 @@ class Need(NamedTuple):
         return f"{self.name}=={self.version}" if self.version else str(self)
 
 
+Plain = tuple[Any, ...]
+"""A `Bundle`, or needs, in types that any Python unpickles: not every serializer sends classes by value."""
+
+
 class Bundle(NamedTuple):
     """What the workers of one driver have to have.
 
@@ -85,6 +89,16 @@ class Bundle(NamedTuple):
     needs: tuple[Need, ...] = ()
     sources: bytes = b""
     folder: str = ""
+
+    def plain(self) -> Plain:
+        """The same for `from_plain`."""
+        return self.mode, tuple(map(tuple, self.needs)), self.sources, self.folder
+
+    @classmethod
+    def from_plain(cls, plain: Plain) -> Bundle:
+        """The bundle that `plain` was called on."""
+        mode, needs, sources, folder = plain
+        return cls(mode, tuple(Need(*need) for need in needs), sources, folder)
 
 
 class UnpreparedError(Exception):
@@ -101,9 +115,9 @@ def unmet(needs: Iterable[Need]) -> list[Need]:
     return [need for need in needs if not _is_met(need)]
 
 
-def lacking(needs: Iterable[Need]) -> str:
-    """What this interpreter lacks, in words; empty if it has all."""
-    return describe(unmet(needs))
+def lacking(needs: Plain) -> str:
+    """What this interpreter lacks of needs that came as plain tuples, in words; empty if it has all."""
+    return describe(unmet(Need(*need) for need in needs))
 
 
 def prepare(bundle: Bundle) -> list[str]:
@@ -183,16 +197,22 @@ def _run(command: list[str], needs: list[Need]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
         listed.write("".join(f"{need.requirement}\n" for need in needs))
         listed.flush()
-        done = subprocess.run(
-            [*command, "-r", listed.name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=INSTALL_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "-r", listed.name],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=INSTALL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UnpreparedError(
+                f"the worker on {node_name()} lacks {describe(needs)}, and {command[0]} could not install it within "
+                f"{INSTALL_SECONDS:,.0f} s"
+            ) from error
     if done.returncode:
         raise UnpreparedError(
             f"the worker on {node_name()} ({sys.executable}) lacks {describe(needs)}, and {command[0]} could not "

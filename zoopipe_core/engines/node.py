@@ -26,7 +26,7 @@ import sys
 import threading
 from typing import NamedTuple
 
-from zoopipe_core.engines.environment import Bundle, UnpreparedError, node_name, prepare
+from zoopipe_core.engines.environment import Bundle, Plain, UnpreparedError, node_name, prepare
 
 __all__ = ["ProcessHost"]
 
@@ -78,9 +78,11 @@ class ProcessHost:
         self._exit_code: int | None = None
         self._stderr = ""
 
-    def start(self, order: bytes, bundle: Bundle) -> None:
-        """Prepare this node, then start a process and give it its order: frames. May be called once."""
-        threading.Thread(target=self._run, args=(order, bundle), name="zoopipe-host", daemon=True).start()
+    def start(self, order: bytes, bundle: Plain) -> None:
+        """Prepare this node, then start a process and give it its order, a frame. May be called once."""
+        threading.Thread(
+            target=self._run, args=(order, Bundle.from_plain(bundle)), name="zoopipe-host", daemon=True
+        ).start()
 
     def poll(self) -> str:
         """The latest `Answer`, as a JSON list."""
@@ -189,8 +191,8 @@ class ProcessHost:
     def _forward(self, process: subprocess.Popen[bytes]) -> None:
         """Let standard error go where the actor's own goes, and keep its end for the message if the process dies."""
         assert process.stderr is not None
-        with process.stderr:
-            for line in io.TextIOWrapper(process.stderr, errors="replace"):
+        with io.TextIOWrapper(process.stderr, errors="replace") as lines:
+            for line in lines:
                 self._stderr = (self._stderr + line)[-STDERR_CHARS:]
                 sys.stderr.write(line)
 

@@ -37,7 +37,7 @@ CALLS_AT_A_TIME = 4
 
 # Workers may have no zoopipe yet.
 for module in (environment, node):
-    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    cloudpickle.register_pickle_by_value(module)
 
 
 class RayEngine(RemoteEngine):
@@ -103,7 +103,7 @@ class RayEngine(RemoteEngine):
     def _start(self, host: Host, order: bytes, bundle: Bundle) -> Asked:
         # Put once into the object store, from where each node fetches it once.
         if self._sent is None or self._sent[0] != bundle:
-            self._sent = (bundle, ray.put(bundle))
+            self._sent = (bundle, ray.put(bundle.plain()))
         return host.ask("start", order, self._sent[1])
 
     def _count_slots(self) -> int:
@@ -125,7 +125,7 @@ class RayEngine(RemoteEngine):
 
 
 def _nodes() -> list[dict[str, Any]]:
-    return [each for each in ray.nodes() if each["Alive"]]  # type: ignore[no-untyped-call]
+    return [each for each in ray.nodes() if each["Alive"]]
 
 
 class _RayHost(Host):

@@ -317,7 +317,9 @@ class RemoteEngine(BaseEngine):
         with self._lock:
             self._connected()
             needs = self._needed()
-        return {node: lack for node, lack in sorted(self._on_each_node(lacking, needs).items()) if lack}
+        return {
+            node: lack for node, lack in sorted(self._on_each_node(lacking, tuple(map(tuple, needs))).items()) if lack
+        }
 
     def close(self) -> None:
         with self._lock:

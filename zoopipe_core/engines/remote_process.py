@@ -8,6 +8,7 @@ No step waits for the cluster: what was asked is looked at in a later step.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import threading
 import time
@@ -167,14 +168,20 @@ class RemoteProcess(ABC):
 
     def _is_over(self) -> bool:
         now = time.monotonic()
-        told = min((self._wishes[name] for name in ("kill", "close") if name in self._wishes), default=None)
-        if not self.ended.is_set() and told is not None and now > told + UNANSWERED_SECONDS:
+        if not self.ended.is_set() and self._is_overdue("kill", "close"):
             self._finish(WorkerDiedError("the worker was killed; its node has not answered since"))
+            self._ended_at = 0.0
+        elif not self.ended.is_set() and self._starting is not None and self._is_overdue("stop"):
+            self._finish(_ended_early(self._wishes))  # it waits for room in the cluster
             self._ended_at = 0.0
         if self.ended.is_set() and now > self._ended_at + LEAVING_SECONDS:
             self._leave()
             return True
         return False
+
+    def _is_overdue(self, *names: str) -> bool:
+        told = min((self._wishes[name] for name in names if name in self._wishes), default=math.inf)
+        return time.monotonic() > told + UNANSWERED_SECONDS
 
     def _finish(self, error: ZoopipeError | None) -> None:
         if self.ended.is_set():
