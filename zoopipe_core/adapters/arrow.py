@@ -7,15 +7,15 @@ Polars, DuckDB, pandas, pyarrow      through the Arrow C stream interface, witho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from zoopipe_core.adapters.arrow_ipc import open_ipc
+from zoopipe_core.adapters.arrow_ipc import batch_rows, open_ipc
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.columnar import (
     Layout,
     OpenColumns,
@@ -25,15 +25,15 @@ from zoopipe_core.adapters.columnar import (
     evened,
     writing_columns,
 )
+from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
     check_output_path,
-    describe_paths,
     normalize_paths,
-    places_of,
     strip_credentials,
 )
+from zoopipe_core.adapters.splitting import Cuts, Piece, cut_between
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import ColumnType
@@ -45,7 +45,7 @@ __all__ = ["ArrowInputAdapter", "ArrowOutputAdapter", "ArrowStreamInputAdapter",
 
 
 @dataclass(frozen=True, repr=False)
-class ArrowInputAdapter(InputAdapter):
+class ArrowInputAdapter(FileInputAdapter):
     """Rows of one or more Arrow IPC files or streams (``.arrow``, ``.ipc``, Feather version 2).
 
     Args:
@@ -70,22 +70,18 @@ class ArrowInputAdapter(InputAdapter):
         object.__setattr__(self, "path", normalize_paths(self.path))
         check_limit(self.limit)
 
-    @property
-    def label(self) -> str:
-        return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+    def open_pieces(self, request: ReadRequest, pieces: Sequence[Piece], first: Piece) -> Reader:
+        return TypedFilesReader(pieces, first, lambda piece: open_ipc(piece, request), request, self.limit)
 
-    @property
-    def places(self) -> tuple[str, ...]:
-        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
-
-    def open(self, request: ReadRequest) -> Reader:
-        """Find the files and read the schema of the first.
-
-        Raises:
-            SourceNotFoundError, SourceReadError: a file is not there, or cannot be read.
-            CorruptSourceError: it is no Arrow file, or a truncated one.
-        """
-        return TypedFilesReader(self.path, lambda path: open_ipc(path, request), request, self.limit)  # type: ignore[arg-type]
+    def cut(self, piece: Piece, targets: Sequence[int], scan: Scan) -> Cuts:
+        """Between the batches of a local file."""
+        try:
+            rows = batch_rows(piece)
+        except SourceError as error:  # its reader meets it at the right place
+            return Cuts(reason=f"is left whole, since it cannot be read: {error}")
+        if rows is None:
+            return Cuts(reason="is an Arrow stream, or not a plain local file: it can only be read from its beginning")
+        return cut_between(rows, rows, [target / (piece.size or 1) for target in targets], self.limit, "batch")
 
 
 # ---- objects --------------------------------------------------------------------------------------------------------

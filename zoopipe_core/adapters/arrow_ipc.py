@@ -15,34 +15,68 @@ from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.columnar import Layout, TypedFile, reading_columns
 from zoopipe_core.adapters.files import ByteSource, reading
 from zoopipe_core.adapters.paths import file_size, infer_compression, strip_credentials
+from zoopipe_core.adapters.splitting import Piece
 from zoopipe_core.errors import CorruptSourceError
 
-__all__ = ["open_ipc"]
+__all__ = ["batch_rows", "open_ipc"]
 
 FILE_MAGIC = b"ARROW1"
 FEATHER_1_MAGIC = b"FEA1"
 HEAD_BYTES = 8  # the magic of a file and its padding; the stream within begins here
 
 
-def open_ipc(path: str, request: ReadRequest) -> TypedFile:
-    """Open an IPC file or stream; which of the two is seen from its first bytes.
+def open_ipc(piece: Piece, request: ReadRequest) -> TypedFile:
+    """Open an IPC file or stream; which of the two is seen from its first bytes. A piece of a file is some batches.
 
     Raises:
         SourceNotFoundError, SourceReadError, CorruptSourceError
     """
+    size = _mappable_size(piece.path)
+    return StreamedSource(piece.path, request) if size is None else MappedSource(piece, size, request)
+
+
+def _mappable_size(path: str) -> int | None:
+    """Bytes of a plain local IPC file; None for anything else."""
     size = file_size(path)
     if size is None or infer_compression(path) is not None:
-        return StreamedSource(path, request)
+        return None
     with reading(path), open(path, "rb") as file:
-        head = file.read(HEAD_BYTES)
-    return MappedSource(path, size, request) if head.startswith(FILE_MAGIC) else StreamedSource(path, request)
+        return size if file.read(HEAD_BYTES).startswith(FILE_MAGIC) else None
+
+
+def batch_rows(piece: Piece) -> list[int] | None:
+    """The rows of each batch of an IPC file; None if the file cannot be mapped into memory, or has no columns.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    size = _mappable_size(piece.path)
+    if size is None:
+        return None
+    layout_only = MappedSource(piece, size, ReadRequest())
+    schema = layout_only.layout.schema
+    layout_only.close()
+    if not len(schema):
+        return None
+    # One column is enough to count rows, and of a compressed file nothing else has to be unpacked.
+    widths = [_width(schema.field(index).type) for index in range(len(schema))]
+    narrow = layout_only.layout.names[widths.index(min(widths))]
+    file = MappedSource(piece, size, ReadRequest(columns=frozenset([narrow])))
+    try:
+        return [batch.num_rows for batch in file.stored()]
+    finally:
+        file.close()
+
+
+def _width(kind: pa.DataType) -> int:
+    return int(kind.bit_width) if pa.types.is_primitive(kind) else 2**20
 
 
 class MappedSource(TypedFile):
-    """An IPC file in the local file system, mapped into memory."""
+    """An IPC file in the local file system, mapped into memory, or some batches of it."""
 
-    def __init__(self, path: str, size: int, request: ReadRequest) -> None:
-        self._path, self._size = path, size
+    def __init__(self, piece: Piece, size: int, request: ReadRequest) -> None:
+        self._path = path = piece.path
         self._done = 0
         with reading_columns(path):
             self._map = pa.memory_map(path)
@@ -51,22 +85,30 @@ class MappedSource(TypedFile):
                 # No column at all cannot be asked for; then all are read, and left out.
                 options = pa.ipc.IpcReadOptions(included_fields=self.layout.wanted)
                 self._file = pa.ipc.open_file(self._map, options=options)
-                self._count = int(self._file.num_record_batches)
+                count = int(self._file.num_record_batches)
+                self._batches = range(piece.start or 0, count if piece.stop is None else piece.stop)
+                self._size = size * len(self._batches) // max(count, 1)
             except BaseException:
                 self._map.close()
                 raise
 
-    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        for index in range(self._count):
+    def stored(self) -> Iterator[pa.RecordBatch]:
+        """The batches as they are stored."""
+        for index in self._batches:
             with reading_columns(self._path):
                 batch = self._file.get_batch(index)
+            yield batch
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        for batch in self.stored():
+            with reading_columns(self._path):
                 check_batch(batch)
             self._done += 1
             yield self.layout.dress(batch)
 
     @property
     def fraction(self) -> float:
-        return self._done / self._count if self._count else 1.0
+        return self._done / len(self._batches) if self._batches else 1.0
 
     @property
     def position(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,8 @@ from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import Reader, ReadRequest
 from zoopipe_core.adapters.csv_dialect import unique_names
 from zoopipe_core.adapters.files import reading
-from zoopipe_core.adapters.paths import expand_paths, file_size, infer_compression, strip_credentials
+from zoopipe_core.adapters.paths import file_size, infer_compression, strip_credentials
+from zoopipe_core.adapters.splitting import Piece
 from zoopipe_core.batches.model import MISSING, ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import ColumnType, infer_column_type
@@ -166,7 +167,7 @@ def evened(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBa
 
 
 class TypedFile(ABC):
-    """One open file of a columnar format.
+    """One open file of a columnar format, or a piece of one.
 
     Attributes:
         layout: its columns.
@@ -194,24 +195,54 @@ class TypedFile(ABC):
 
 
 class TypedFilesReader(Reader):
-    """Files of a columnar format, one after the other, each with row numbers from 1 and columns of its own."""
+    """Files of a columnar format, one after the other, each with row numbers from 1 and columns of its own.
+
+    Args:
+        pieces: what to read.
+        first: the first file of the whole input, whose columns are those of the reader.
+        open_file: opens a file, or a piece of one.
+        request: what is wanted.
+        limit: the last row of each file to read; None: all.
+    """
 
     def __init__(
         self,
-        paths: str | tuple[str, ...],
-        open_file: Callable[[str], TypedFile],
+        pieces: Sequence[Piece],
+        first: Piece,
+        open_file: Callable[[Piece], TypedFile],
         request: ReadRequest,
         limit: int | None,
     ) -> None:
         self._open_file = open_file
         self._size = request.batch_size
         self._limit = limit
-        self._paths = expand_paths(paths)
-        sizes = [file_size(path) for path in self._paths]
-        self._total = None if None in sizes else sum(size for size in sizes if size is not None)
+        self._pieces = pieces
         self._done_files = self._done_bytes = 0
-        self._file: TypedFile | None = open_file(self._paths[0])
+        self._file: TypedFile | None = self._open(pieces[0])
         self._layout = self._file.layout
+        if first.path != pieces[0].path:
+            try:
+                head = self._open(first)
+                self._layout = head.layout
+                head.close()
+            except BaseException:
+                self._file.close()
+                raise
+        self._total = self._total_bytes()
+
+    def _open(self, piece: Piece) -> TypedFile:
+        piece.check()
+        return self._open_file(piece)
+
+    def _total_bytes(self) -> int | None:
+        """Bytes of all pieces; None if one is unknown."""
+        total = 0
+        for piece in self._pieces:
+            size = file_size(piece.path)
+            if size is None or piece.stop is not None or piece.start:
+                return None
+            total += size
+        return total
 
     @property
     def kind(self) -> SourceKind:
@@ -224,6 +255,10 @@ class TypedFilesReader(Reader):
     @property
     def duplicates(self) -> frozenset[str]:
         return self._layout.duplicates
+
+    @property
+    def first_record(self) -> int:
+        return self._pieces[0].first_row
 
     @property
     def bytes_read(self) -> int:
@@ -242,18 +277,18 @@ class TypedFilesReader(Reader):
         if self._total is not None:
             return min(1.0, self.bytes_read / self._total) if self._total else None
         within = self._file.fraction if self._file else 0.0
-        return None if within is None else min(1.0, (self._done_files + within) / len(self._paths))
+        return None if within is None else min(1.0, (self._done_files + within) / len(self._pieces))
 
     def __iter__(self) -> Iterator[SourceBatch]:
-        for index, path in enumerate(self._paths):
+        for index, piece in enumerate(self._pieces):
             if index:
-                self._file = self._open_file(path)
+                self._file = self._open(piece)
             if self._file is None:  # closed before it was read
                 return
-            label, row = strip_credentials(path), 1
+            label, row = strip_credentials(piece.path), piece.first_row
             for batch in evened(self._file.batches(self._size), self._size):
                 if self._limit is not None:
-                    batch = batch.slice(0, self._limit - row + 1)
+                    batch = batch.slice(0, max(0, self._limit - row + 1))
                 if not batch.num_rows:
                     break
                 yield SourceBatch(label, SourceKind.TYPED, batch, number_rows(row, batch.num_rows))

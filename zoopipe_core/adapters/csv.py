@@ -17,21 +17,21 @@ from typing import Any
 import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
+from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.encodings import check_encoding
+from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.files import DecompressionLimits
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
     check_compression,
     check_output_path,
-    describe_paths,
     normalize_paths,
-    places_of,
     strip_credentials,
 )
+from zoopipe_core.adapters.splitting import Cuts, Piece
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SpecError, TargetError, UnsupportedValueError
@@ -45,7 +45,7 @@ LARGEST_RECORD_BYTES = 2**30
 
 
 @dataclass(frozen=True, repr=False)
-class CSVInputAdapter(InputAdapter):
+class CSVInputAdapter(FileInputAdapter):
     """Rows of one or more CSV files.
 
     Args:
@@ -118,28 +118,15 @@ class CSVInputAdapter(InputAdapter):
         """The caps against decompression bombs."""
         return DecompressionLimits(self.max_decompressed_bytes, self.max_compression_ratio)
 
-    @property
-    def label(self) -> str:
-        return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
-
-    def split(self, count: int, scan: Scan = scan_here) -> Split:
-        """At record boundaries, whatever stands within quotes; see `csv_split`.
-
-        Raises:
-            SourceError: a file is not there.
-        """
-        from zoopipe_core.adapters.csv_split import split_csv
-
-        return split_csv(self, count, scan)
-
-    def open(self, request: ReadRequest) -> Reader:
+    def open_pieces(self, request: ReadRequest, pieces: Sequence[Piece], first: Piece) -> Reader:
         from zoopipe_core.adapters.csv_reader import CSVReader
 
-        return CSVReader(self, request)
+        return CSVReader(self, request, pieces, first)
+
+    def cut(self, piece: Piece, targets: Sequence[int], scan: Scan) -> Cuts:
+        from zoopipe_core.adapters.csv_split import cut_csv
+
+        return cut_csv(self, piece, targets, scan)
 
 
 @dataclass(frozen=True, repr=False)

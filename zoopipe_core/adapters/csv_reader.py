@@ -22,7 +22,7 @@ from zoopipe_core.adapters.csv_stream import (
 )
 from zoopipe_core.adapters.encodings import Utf8Stream
 from zoopipe_core.adapters.files import ByteSource
-from zoopipe_core.adapters.paths import expand_paths, file_size, strip_credentials
+from zoopipe_core.adapters.paths import file_size, strip_credentials
 from zoopipe_core.adapters.splitting import Piece
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
@@ -114,25 +114,18 @@ class CSVReader(Reader):
     """Batches of binary columns, with the number of each row and the records that are no rows.
 
     Args:
-        pieces: what to read; None: all that `adapter` names.
-        first: the first file of the whole input, whose columns are those of the reader; None: that of `pieces`.
+        adapter: the whole input.
+        pieces: what to read of it.
+        first: its first file, whose columns are those of the reader.
     """
 
-    def __init__(
-        self,
-        adapter: CSVInputAdapter,
-        request: ReadRequest,
-        pieces: Sequence[Piece] | None = None,
-        first: Piece | None = None,
-    ) -> None:
+    def __init__(self, adapter: CSVInputAdapter, request: ReadRequest, pieces: Sequence[Piece], first: Piece) -> None:
         self._adapter = adapter
         self._request = request
-        if pieces is None:
-            pieces = [Piece(path) for path in expand_paths(adapter.path)]  # type: ignore[arg-type]  # normalized
         self._pieces = pieces
         self._file: OpenCSV | None = OpenCSV(adapter, pieces[0])
         head = self._file
-        if first is not None and first.path != head.piece.path:
+        if first.path != head.piece.path:
             try:
                 head = OpenCSV(adapter, first)
                 head.close()

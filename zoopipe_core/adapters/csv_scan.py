@@ -12,16 +12,14 @@ and in any order, and which case is true is known when the results are put in a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from zoopipe_core.adapters.byte_ranges import Bytes, blocks_of, open_bytes
 from zoopipe_core.adapters.csv_dialect import Dialect
-from zoopipe_core.adapters.files import open_raw, reading
 from zoopipe_core.adapters.splitting import Cut
 from zoopipe_core.kernels.records import (
     COMMENT,
@@ -37,11 +35,8 @@ from zoopipe_core.kernels.records import (
 )
 from zoopipe_core.kernels.switch import SWITCH
 
-__all__ = ["Characters", "Outcome", "Stretch", "chain", "find_breaks", "records_end", "scan_block", "scan_stretch"]
+__all__ = ["Characters", "Outcome", "Stretch", "chain", "records_end", "scan_block", "scan_stretch"]
 
-# It stays in the cache of a core between being copied and being scanned.
-BLOCK_BYTES = 2**18
-SEARCH_BYTES = 2**16
 # How many bytes of CSV stand for a row, where kernels are loaded for so many rows.
 BYTES_PER_ROW = 64
 _NEWLINE, _RETURN = b"\n\r"
@@ -65,6 +60,12 @@ class Characters:
             for character in (dialect.quotechar, dialect.escapechar, dialect.comment)
         )
         return cls(ord(dialect.delimiter), quote, escape, comment, dialect.doublequote)
+
+    @property
+    def breaks(self) -> re.Pattern[bytes]:
+        """Line breaks that no escape character precedes: behind one, a record starts, or it stands within quotes."""
+        escaped = b"" if self.escape == NONE else rb"(?<!%s)" % re.escape(bytes([self.escape]))
+        return re.compile(rb"%s(?:\n|\r(?!\n))" % escaped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def scan_stretch(stretch: Stretch) -> dict[int, Outcome]:
     runs = {state: _Run(state) for state in states}
     merged: _Run | None = None  # the run for START, once it goes on as the one for QUOTED does
     with open_bytes(stretch.path) as file:
-        for position, block in _blocks(file, stretch):
+        for position, block in blocks_of(file, stretch.start, stretch.stop):
             for run in runs.values():
                 if run is not merged:
                     run.step(block, position, stretch.characters, use_kernel)
@@ -153,86 +154,6 @@ def chain(stretches: Sequence[Stretch], outcomes: Sequence[dict[int, Outcome]]) 
     return cuts[1:], row - 1
 
 
-# ---- bytes ----------------------------------------------------------------------------------------------------------
-
-
-Bytes = npt.NDArray[np.uint8]
-
-
-@contextmanager
-def open_bytes(path: str) -> Iterator[Any]:
-    """The raw file, which can be moved about in.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    with reading(path):
-        file, _ = open_raw(path)
-        try:
-            yield file
-        finally:
-            file.close()
-
-
-def _blocks(file: Any, stretch: Stretch) -> Iterator[tuple[int, Bytes]]:
-    """The stretch in blocks with their places in the file; none ends between CR and LF."""
-    position = stretch.start
-    file.seek(position)
-    held = b""
-    while position + len(held) < stretch.stop:
-        data = file.read(min(BLOCK_BYTES, stretch.stop - position - len(held)))
-        if not data:
-            break
-        data = held + data if held else data
-        held = b""
-        if data[-1] == _RETURN and position + len(data) < stretch.stop:
-            data, held = data[:-1], b"\r"
-        if data:
-            yield position, np.frombuffer(data, np.uint8)
-        position += len(data)
-    if held:
-        yield position, np.frombuffer(held, np.uint8)
-
-
-def find_breaks(path: str, targets: Sequence[int], first: int, size: int, escape: int) -> list[int]:
-    """Places behind a line break that no escape character precedes: for each target the first at or behind it.
-
-    Only places above `first` and below `size` count, and only those in front of the next target; where there is none,
-    the target has no place.
-
-    Raises:
-        SourceError: the file cannot be read.
-    """
-    escaped = b"" if escape == NONE else rb"(?<!%s)" % re.escape(bytes([escape]))
-    pattern = re.compile(rb"%s(?:\n|\r(?!\n))" % escaped)
-    places: list[int] = []
-    with open_bytes(path) as file:
-        for target, limit in zip(targets, [*targets[1:], size], strict=True):
-            place = _next_break(file, pattern, max(target, first + 1), min(limit, size))
-            if place is not None and place < size:
-                places.append(place)
-    return places
-
-
-def _next_break(file: Any, pattern: re.Pattern[bytes], at: int, limit: int) -> int | None:
-    """The first place from `at` on, and below `limit`, that lies behind what `pattern` matches."""
-    while at < limit:
-        # Two bytes in front and one behind are looked at too: an escape character, the break, and an LF behind a CR.
-        begin = max(0, at - 2)
-        file.seek(begin)
-        data = file.read(at - begin + SEARCH_BYTES)
-        match = pattern.search(data, at - begin - 1, len(data))
-        if match is not None and match.end() == len(data) and data[-1] == _RETURN:
-            match = None  # its LF may come next
-        if match is not None:
-            place = begin + match.end()
-            return place if place < limit else None
-        if begin + len(data) <= at:
-            return None
-        at = begin + len(data)
-    return None
-
-
 def records_end(path: str, start: int, stop: int, characters: Characters) -> int | None:
     """The place behind the first record from `start` on, which is a record start; None if none ends before `stop`.
 
@@ -241,7 +162,7 @@ def records_end(path: str, start: int, stop: int, characters: Characters) -> int
     """
     run = _Run(START)
     with open_bytes(path) as file:
-        for position, block in _blocks(file, Stretch(path, start, stop, characters)):
+        for position, block in blocks_of(file, start, stop):
             run.step(block, position, characters, use_kernel=False)
             if run.first_end != NONE:
                 return run.first_end

@@ -20,21 +20,20 @@ import pyarrow as pa
 from pydantic_core import from_json, to_json
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.encodings import Utf8Stream, check_encoding
+from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.files import ByteSource, DecompressionLimits
 from zoopipe_core.adapters.json_records import array_records, line_records
 from zoopipe_core.adapters.json_text import join_rows
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
-    describe_paths,
-    expand_paths,
     file_size,
     normalize_paths,
-    places_of,
     strip_credentials,
 )
+from zoopipe_core.adapters.splitting import Cuts, Piece
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import ColumnType
@@ -49,11 +48,11 @@ MAX_RECORD_BYTES = 64 * 2**20
 # Offsets into a batch are 32 bits wide; a record may have to share it with a block.
 LARGEST_RECORD_BYTES = 2**30
 BLOCK_BYTES = 2 * 2**20
-_SPLITTERS = {"jsonl": line_records, "array": array_records}
+_FORMATS = ("jsonl", "array")
 
 
 @dataclass(frozen=True, repr=False)
-class JSONInputAdapter(InputAdapter):
+class JSONInputAdapter(FileInputAdapter):
     """Records of one or more JSON files.
 
     Args:
@@ -100,29 +99,31 @@ class JSONInputAdapter(InputAdapter):
         """The caps against decompression bombs."""
         return DecompressionLimits(self.max_decompressed_bytes, self.max_compression_ratio)
 
-    @property
-    def label(self) -> str:
-        return describe_paths(self.path)  # type: ignore[arg-type]  # normalized above
+    def open_pieces(self, request: ReadRequest, pieces: Sequence[Piece], first: Piece) -> Reader:
+        return JSONReader(self, request, pieces)
 
-    @property
-    def places(self) -> tuple[str, ...]:
-        return places_of(self.path)  # type: ignore[arg-type]  # normalized above
+    def cut(self, piece: Piece, targets: Sequence[int], scan: Scan) -> Cuts:
+        from zoopipe_core.adapters.json_split import cut_json
 
-    def open(self, request: ReadRequest) -> Reader:
-        return JSONReader(self, request)
+        return cut_json(self, piece, targets, scan)
 
 
 class JSONReader(Reader):
-    """Batches of one binary column, `JSON_COLUMN`: the text of each record."""
+    """Batches of one binary column, `JSON_COLUMN`: the text of each record.
 
-    def __init__(self, adapter: JSONInputAdapter, request: ReadRequest) -> None:
+    Args:
+        adapter: the whole input.
+        pieces: what to read of it, cut at line ends.
+    """
+
+    def __init__(self, adapter: JSONInputAdapter, request: ReadRequest, pieces: Sequence[Piece]) -> None:
         self._adapter = adapter
         self._batch_size = request.batch_size
-        self._paths = expand_paths(adapter.path)  # type: ignore[arg-type]  # normalized by the adapter
-        sizes = [file_size(path) for path in self._paths]
+        self._pieces = pieces
+        sizes = [file_size(piece.path) if piece.size is None else piece.size for piece in pieces]
         self._total = None if None in sizes else sum(size for size in sizes if size is not None)
         self._done_bytes = 0
-        self._source: ByteSource | None = self._open_file(self._paths[0])
+        self._source: ByteSource | None = self._open_piece(pieces[0])
 
     @property
     def kind(self) -> SourceKind:
@@ -138,29 +139,48 @@ class JSONReader(Reader):
         return self._done_bytes + (source.position if source else 0)
 
     @property
+    def any_thread(self) -> bool:
+        return True
+
+    @property
+    def size(self) -> int | None:
+        return self._total
+
+    @property
     def fraction(self) -> float | None:
         return min(1.0, self.bytes_read / self._total) if self._total else None
 
-    def _open_file(self, path: str) -> ByteSource:
-        return ByteSource(path, self._adapter.compression, self._adapter.limits)
+    @property
+    def first_record(self) -> int:
+        return self._pieces[0].first_row
+
+    def _open_piece(self, piece: Piece) -> ByteSource:
+        piece.check()
+        adapter = self._adapter
+        return ByteSource(piece.path, adapter.compression, adapter.limits, piece.start or 0, piece.stop)
 
     def __iter__(self) -> Iterator[SourceBatch]:
-        for index, path in enumerate(self._paths):
+        for index, piece in enumerate(self._pieces):
             if index:
-                self._source = self._open_file(path)
+                self._source = self._open_piece(piece)
             if self._source is None:  # closed before it was read
                 return
-            yield from self._read_file(self._source, strip_credentials(path))
+            yield from self._read_piece(self._source, piece)
             self.close()
 
-    def _read_file(self, source: ByteSource, label: str) -> Iterator[SourceBatch]:
-        adapter, row = self._adapter, 1
+    def _read_piece(self, source: ByteSource, piece: Piece) -> Iterator[SourceBatch]:
+        adapter, row, label = self._adapter, piece.first_row, strip_credentials(piece.path)
         stop = None if adapter.limit is None else adapter.limit + 1
-        if stop == row:
+        if stop is not None and row >= stop:
             return
-        stream = Utf8Stream(source, adapter.encoding, label)
-        split = _SPLITTERS[adapter.format]
-        for records in split(stream, label, BLOCK_BYTES, adapter.max_record_bytes):
+        if adapter.format == "array":
+            stream = Utf8Stream(source, adapter.encoding, label)
+            parts = array_records(stream, label, BLOCK_BYTES, adapter.max_record_bytes)
+        else:
+            encoding = file_encoding(adapter, piece.path)[0] if piece.start else adapter.encoding
+            stream = Utf8Stream(source, encoding, label, from_start=not piece.start)
+            parts = line_records(stream, label, BLOCK_BYTES, adapter.max_record_bytes, row)
+        for records in parts:
             if stop is not None:
                 records = records[: stop - row]
             batch = pa.RecordBatch.from_arrays([records], names=[JSON_COLUMN])
@@ -180,6 +200,20 @@ class JSONReader(Reader):
             source, self._source = self._source, None
             self._done_bytes += source.position
             source.close()
+
+
+def file_encoding(adapter: JSONInputAdapter, path: str) -> tuple[str, int]:
+    """What a file is in, and how long its byte order mark is.
+
+    Raises:
+        SourceError: it cannot be read, or needs such a mark and has none.
+    """
+    source = ByteSource(path, adapter.compression, adapter.limits)
+    try:
+        stream = Utf8Stream(source, adapter.encoding, strip_credentials(path))
+    finally:
+        source.close()
+    return stream.encoding, stream.mark_bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -331,7 +365,7 @@ def _by_kernels(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
 
 
 def _check_format(value: str) -> None:
-    if value not in _SPLITTERS:
+    if value not in _FORMATS:
         raise SpecError(f'format has to be "jsonl" or "array", not {value!r}')
 
 

@@ -43,7 +43,9 @@ _KINDS = bytes(_KIND_OF.get(byte, 0) for byte in range(256))
 _DEPTH_CHANGE = np.array([0, 0, 0, 0, 1, -1], np.int8)
 
 
-def line_records(stream: Readable, label: str, block_bytes: int, max_record_bytes: int) -> Iterator[pa.BinaryArray]:
+def line_records(
+    stream: Readable, label: str, block_bytes: int, max_record_bytes: int, first_row: int = 1
+) -> Iterator[pa.BinaryArray]:
     """The lines of `stream`, without their ends and without blank ones.
 
     Args:
@@ -51,12 +53,13 @@ def line_records(stream: Readable, label: str, block_bytes: int, max_record_byte
         label: the source's name, for messages.
         block_bytes: how much is read and handed on at a time; a longer line is put together from several reads.
         max_record_bytes: the longest line that is accepted.
+        first_row: the number of the first record, where `stream` begins within a source.
 
     Raises:
         RecordTooLongError: a line is longer; the lines before it were yielded.
         CorruptSourceError: the first line shows that this is an array over many lines, or no text.
     """
-    row = 1
+    row = first_row
     head: list[bytes] = []  # the beginning of a line that has not ended yet
     held = 0
     for block in chain(_blocks(stream, block_bytes), [b""]):

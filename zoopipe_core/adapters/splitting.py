@@ -21,7 +21,19 @@ from typing import Protocol
 from zoopipe_core.adapters.paths import filesystem_of, is_url, local_path, strip_credentials
 from zoopipe_core.errors import SourceError
 
-__all__ = ["Cut", "Cutter", "Cuts", "Piece", "Stamp", "deal", "split_files", "stamp_of", "why_fewer"]
+__all__ = [
+    "Cut",
+    "Cutter",
+    "Cuts",
+    "Piece",
+    "Stamp",
+    "cut_between",
+    "deal",
+    "nearest_bounds",
+    "split_files",
+    "stamp_of",
+    "why_fewer",
+]
 
 # A cut this near to the end of a file, as a share of a part, is not worth reading the file twice.
 NEAR = 0.1
@@ -172,7 +184,7 @@ def split_files(paths: Sequence[str], count: int, cut: Cutter) -> tuple[list[tup
         file = files[index]
         found[index] = cuts = cut(file, targets)
         if cuts.reason is not None:
-            reasons.append(f"{strip_credentials(file.path)} {cuts.reason}")
+            reasons.append(f"{strip_credentials(file.path) if len(files) > 1 else 'it'} {cuts.reason}")
         if not cuts.cuts:
             plan.edges |= {index if 2 * target < (file.size or 0) else index + 1 for target in targets}
     parts: list[list[Piece]] = [[]]
@@ -183,6 +195,39 @@ def split_files(paths: Sequence[str], count: int, cut: Cutter) -> tuple[list[tup
         parts[-1].append(first)
         parts.extend([piece] for piece in others)
     return [tuple(part) for part in parts], reasons
+
+
+def nearest_bounds(weights: Sequence[int], shares: Sequence[float]) -> list[int]:
+    """Where a row of things that cannot be cut themselves is cut nearest to `shares` of it, 0 to 1; rising indices.
+
+    >>> nearest_bounds([10, 10, 10, 10, 10], [0.25, 0.5, 0.75])
+    [1, 2, 4]
+    """
+    ends = [0, *accumulate(weights)]
+    places = [share * ends[-1] for share in shares]
+    nearest = {min(range(len(ends)), key=lambda index: abs(ends[index] - place)) for place in places}
+    return sorted(nearest - {0, len(weights)})
+
+
+def cut_between(
+    rows: Sequence[int], weights: Sequence[int], shares: Sequence[float], limit: int | None, what: str
+) -> Cuts:
+    """Cuts between row groups or batches, which are not cut themselves.
+
+    Args:
+        rows: how many each has.
+        weights: how large each is.
+        shares: where cuts are wanted, 0 to 1.
+        limit: rows that are read at most; None: all.
+        what: what they are called.
+    """
+    firsts = [1, *(1 + before for before in accumulate(rows))]
+    read = len(rows) if limit is None else sum(first <= limit for first in firsts[:-1])
+    cuts = tuple(Cut(index, firsts[index]) for index in nearest_bounds(weights[:read], shares))
+    if len(cuts) == len(shares):
+        return Cuts(cuts)
+    some = "no" if not read else f"{read:,}" if limit is None else f"{read:,} within its limit"
+    return Cuts(cuts, f"has {some} {what}{'' if read == 1 else 's' if what[-1] != 'h' else 'es'}, which are not cut")
 
 
 def _pieces(file: Piece, cuts: Sequence[Cut]) -> list[Piece]:
