@@ -260,7 +260,8 @@ class PipeManager:
         return self._progress.snapshot()
 
     def __repr__(self) -> str:
-        return f"PipeManager({self._planner!r}, {self.report.status.value})"
+        report = self.report
+        return f"PipeManager({report.source} -> {report.target})"
 
     # ---- in the background ------------------------------------------------------------------------------------
 
@@ -292,14 +293,14 @@ class PipeManager:
             aborted = isinstance(error, LoadAbortedError | KeyboardInterrupt)
             status = PipeStatus.ABORTED if aborted else PipeStatus.FAILED
             progress.finish(status, error, _described(error))
-            logger.warning("%r: %s", self, type(error).__name__)
+            logger.warning("%r %s: %s", self, status.value, type(error).__name__)
             if not isinstance(error, Exception):
                 raise
         else:
             total = progress.total()
             cause = None if total.exception is None else LoadFailedError(total.exception.message)
             progress.finish(total.status, total.cause or cause, total.exception)
-            logger.info("%r", self)
+            logger.info("%r %s", self, total.status.value)
         finally:
             if self._owns_engine and self._engine is not None:
                 self._engine.close()

@@ -15,7 +15,7 @@ __all__ = ["ThreadEngine"]
 class ThreadEngine(BaseEngine):
     """Runs each pipe in a thread of this process.
 
-    A thread cannot be killed: a worker that was is reported as dead, and its load is told to end.
+    A thread cannot be killed: a worker that was is reported as aborted, and its load is told to end.
 
     Args:
         workers: how many run at a time.
@@ -57,9 +57,9 @@ class _ThreadWorker(Worker):
     def kill(self) -> None:
         report = self.report()
         if not report.is_finished:
-            died = ExceptionInfo("WorkerDiedError", "the worker was killed")
+            told = ExceptionInfo("LoadAbortedError", "the load was cancelled: its worker was killed")
             with self._lock:
-                self._killed = replace(report, status=PipeStatus.FAILED, finished_at=now(), exception=died)
+                self._killed = replace(report, status=PipeStatus.ABORTED, finished_at=now(), exception=told)
         self.stop()
 
     def close(self) -> None:
