@@ -151,11 +151,12 @@ def evened(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBa
     rows = held_bytes = 0
     for batch in batches:
         count, weight = batch.num_rows, batch.nbytes
-        full = rows + count > size or held_bytes + weight > MAX_HELD_BYTES
+        large = count * 2 > size or weight > MAX_HELD_BYTES
+        full = large or rows + count > size or held_bytes + weight > MAX_HELD_BYTES
         if held and (full or not batch.schema.equals(held[0].schema)):
             yield pa.concat_batches(held)
             held, rows, held_bytes = [], 0, 0
-        if count * 2 > size or weight > MAX_HELD_BYTES:
+        if large:
             step = -(-count // -(-count // size))  # pieces of one length, no small remainder
             yield from (batch.slice(start, step) for start in range(0, count, step))
         elif count:
