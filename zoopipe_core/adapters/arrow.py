@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.arrow_ipc import batch_rows, open_ipc
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Writer
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.columnar import (
     Layout,
     OpenColumns,
@@ -158,6 +158,14 @@ class ArrowStreamInputAdapter(InputAdapter):
         self._first_use.over = True
         return StreamReader(self.obj, self.name, request)
 
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        """Slices of a pyarrow table or record batch; anything else is one part."""
+        if count <= 1:
+            return Split((self,))
+        from zoopipe_core.adapters.memory_parts import split_table
+
+        return split_table(self, count)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ArrowStreamInputAdapter):
             return NotImplemented
@@ -177,10 +185,10 @@ class ArrowStreamInputAdapter(InputAdapter):
 
 
 class StreamReader(Reader):
-    """Reads an Arrow C stream."""
+    """Reads an Arrow C stream, whose first row is number `first` of the whole."""
 
-    def __init__(self, obj: ArrowStreamable, name: str, request: ReadRequest) -> None:
-        self._name, self._size = name, request.batch_size
+    def __init__(self, obj: ArrowStreamable, name: str, request: ReadRequest, first: int = 1) -> None:
+        self._name, self._size, self._first = name, request.batch_size, first
         self._total = len(obj) if isinstance(obj, Sized) else None
         self._rows_read = 0
         self._stream: pa.RecordBatchReader | None = open_stream(obj, name)
@@ -199,6 +207,10 @@ class StreamReader(Reader):
         return self._layout.duplicates
 
     @property
+    def first_record(self) -> int:
+        return self._first
+
+    @property
     def fraction(self) -> float | None:
         return min(1.0, self._rows_read / self._total) if self._total else None
 
@@ -206,7 +218,7 @@ class StreamReader(Reader):
         if self._stream is None:
             return
         for batch in evened(map(self._layout.pick, stream_batches(self._stream, self._name)), self._size):
-            first, self._rows_read = self._rows_read + 1, self._rows_read + batch.num_rows
+            first, self._rows_read = self._rows_read + self._first, self._rows_read + batch.num_rows
             yield SourceBatch(self._name, SourceKind.TYPED, batch, number_rows(first, batch.num_rows))
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from zoopipe_core.adapters.arrow import ArrowStreamable, FirstUse, open_stream, stream_batches
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.columnar import Layout, evened, is_open, settled_type
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind, number_rows, object_batch
@@ -81,6 +81,14 @@ class PyGeneratorInputAdapter(InputAdapter):
         """
         return PyGeneratorReader(self.label, self._iterator(), self._count(), request)
 
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        """Slices of a list or tuple of rows; anything else is one part."""
+        if count <= 1:
+            return Split((self,))
+        from zoopipe_core.adapters.memory_parts import split_rows
+
+        return split_rows(self, count)
+
     def _count(self) -> int | None:
         return len(self.iterable) if isinstance(self.iterable, Sized) else None
 
@@ -109,10 +117,13 @@ class PyGeneratorInputAdapter(InputAdapter):
 
 
 class PyGeneratorReader(Reader):
-    """Reads an iterator of rows, or one of tables."""
+    """Reads an iterator of rows, whose first is number `first` of the whole, or one of tables."""
 
-    def __init__(self, name: str, iterator: Iterator[Any], count: int | None, request: ReadRequest) -> None:
+    def __init__(
+        self, name: str, iterator: Iterator[Any], count: int | None, request: ReadRequest, first: int = 1
+    ) -> None:
         self._name, self._iterator, self._count, self._request = name, iterator, count, request
+        self._first = first
         self._items_read = self._rows_read = 0
         self._table_types: dict[type, bool] = {}
         self._ahead = list(islice(self._items(), 1))
@@ -134,6 +145,10 @@ class PyGeneratorReader(Reader):
         return frozenset() if self._stream is None else self._layout.duplicates
 
     @property
+    def first_record(self) -> int:
+        return self._first
+
+    @property
     def fraction(self) -> float | None:
         return min(1.0, self._items_read / self._count) if self._count else None
 
@@ -147,11 +162,13 @@ class PyGeneratorReader(Reader):
                 self._items_read += 1
                 yield item
         except Exception as error:
-            raise SourceError(f"{self._name}: row {self._rows_read + 1:,}: {type(error).__name__}: {error}") from error
+            raise SourceError(
+                f"{self._name}: row {self._rows_read + self._first:,}: {type(error).__name__}: {error}"
+            ) from error
 
     def _rows(self) -> Iterator[SourceBatch]:
         size, stop = self._request.batch_size, self._request.stop
-        first, held = 1, list[Any]()
+        first, held = self._first, list[Any]()
         for row in chain(self._ahead, self._items()):
             if self._is_table(row):
                 raise self._mixed(row, "rows")
@@ -195,8 +212,8 @@ class PyGeneratorReader(Reader):
 
     def _mixed(self, item: Any, others: str) -> SourceError:
         return SourceError(
-            f"{self._name}: row {self._rows_read + 1:,} is a {type(item).__name__} after {others}; an iterable gives "
-            "either rows or record batches"
+            f"{self._name}: row {self._rows_read + self._first:,} is a {type(item).__name__} after {others}; an iterable "
+            "gives either rows or record batches"
         )
 
     def close(self) -> None:
