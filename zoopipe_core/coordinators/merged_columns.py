@@ -15,11 +15,11 @@ from zoopipe_core.adapters.parquet import ParquetInputAdapter, ParquetOutputAdap
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.coordinators.merging import MergedFile, write_all
+from zoopipe_core.coordinators.merging import MergedFile, append_file, write_all
 from zoopipe_core.coordinators.outputs import Check
 from zoopipe_core.coordinators.parquet_footer import MAGIC, Footer, read_footer
 
-__all__ = ["MergedArrow", "MergedParquet", "settled_schema"]
+__all__ = ["MergedArrow", "MergedParquet", "join_row_groups", "settled_schema"]
 
 
 class MergedArrow(MergedFile):
@@ -52,26 +52,7 @@ class MergedParquet(MergedFile):
         if not all(footers[part].is_like(footers[full[0]]) for part in full):
             full = self._settled(full)
             footers = {part: read_footer(part) for part in full}
-        self._join_groups(result, {part: footers[part] for part in full})
-
-    def _join_groups(self, result: AtomicFile, parts: Mapping[str, Footer]) -> None:
-        """Put the data of the parts one behind the other, and one footer behind them."""
-        total: Footer | None = None
-        for part, footer in parts.items():
-            if total is None:
-                total = footer
-                self._append(result, part, 0, footer.data_end)
-                continue
-            indexes = [(index, _bytes_of(part, index.start, index.length)) for index in footer.offset_indexes()]
-            # The mark at the beginning of the file is left out.
-            by = result.bytes_written - len(MAGIC)
-            footer.shift(by)
-            self._append(result, part, len(MAGIC), footer.data_end)
-            for index, data in indexes:
-                result.write(index.moved(data, by, result.bytes_written))
-            total.extend(footer)
-        if total is not None:
-            result.write(total.to_bytes())
+        join_row_groups(result, {part: footers[part] for part in full}, self._check)
 
     def _settled(self, parts: Sequence[str]) -> list[str]:
         """The parts with one schema; those that have another are written anew.
@@ -88,6 +69,32 @@ class MergedParquet(MergedFile):
                 write_all(self._at(part), types, _batches([ParquetInputAdapter(source)], self._check))
             settled.append(part)
         return settled
+
+
+def join_row_groups(result: AtomicFile, parts: Mapping[str, Footer], check: Check) -> None:
+    """Put the data of local files one behind the other, which uses them up, and one footer behind all.
+
+    Args:
+        result: what is written; nothing was yet.
+        parts: path -> footer, all of one schema.
+        check: called now and then.
+    """
+    total: Footer | None = None
+    for part, footer in parts.items():
+        if total is None:
+            total = footer
+            append_file(result, part, check, 0, footer.data_end)
+            continue
+        indexes = [(index, _bytes_of(part, index.start, index.length)) for index in footer.offset_indexes()]
+        # The mark at the beginning of the file is left out.
+        by = result.bytes_written - len(MAGIC)
+        footer.shift(by)
+        append_file(result, part, check, len(MAGIC), footer.data_end)
+        for index, data in indexes:
+            result.write(index.moved(data, by, result.bytes_written))
+        total.extend(footer)
+    if total is not None:
+        result.write(total.to_bytes())
 
 
 def settled_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:

@@ -26,7 +26,7 @@ from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.outputs import Check, StagedOutput, suffix_of
 
-__all__ = ["MergedFile", "chunks_of", "merged_file", "write_all"]
+__all__ = ["MergedFile", "append_file", "chunks_of", "merged_file", "write_all"]
 
 _CHUNK = 2**20
 
@@ -61,18 +61,9 @@ class MergedFile(StagedOutput):
         for part in parts:
             self._append(result, part)
 
-    def _append(self, result: AtomicFile, part: str, start: int = 0, end: int | None = None) -> None:
-        """Add a file to the result, or some of it, and remove it."""
-        if is_url(part):
-            for chunk in chunks_of(part, None):
-                result.write(chunk)
-                self._check()
-            return
-        first = not result.bytes_written and not start
-        for _ in result.adopt_file(part, end) if first else result.append_file(part, start, end):
-            self._check()
-        if os.path.exists(part):
-            os.unlink(part)
+    def _append(self, result: AtomicFile, part: str) -> None:
+        """Add a file to the result, and remove it."""
+        append_file(result, part, self._check)
 
     def show(self) -> None:
         assert self._result is not None
@@ -81,6 +72,20 @@ class MergedFile(StagedOutput):
     def discard(self) -> None:
         if self._result is not None:
             self._result.abort()
+
+
+def append_file(result: AtomicFile, part: str, check: Check, start: int = 0, end: int | None = None) -> None:
+    """Add a file to a result, or some of it, and remove it; the first one becomes the result, if it is local."""
+    if is_url(part):
+        for chunk in chunks_of(part, None):
+            result.write(chunk)
+            check()
+        return
+    first = not result.bytes_written and not start
+    for _ in result.adopt_file(part, end) if first else result.append_file(part, start, end):
+        check()
+    if os.path.exists(part):
+        os.unlink(part)
 
 
 def chunks_of(path: str, compression: str | None) -> Iterator[bytes]:

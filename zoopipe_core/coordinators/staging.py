@@ -169,9 +169,9 @@ class StagingFolder:
             if self._is_lock(self._lock):
                 # The lock goes while it is held: who waits for it sees that it is no longer the one that is there.
                 os.unlink(os.path.join(self._home, _LOCK))
-                self._remove_home()
             os.close(self._lock)
             self._lock = None
+        self._remove_home()
         made, self._made = self._made, []
         if not keep_folders:
             for folder in reversed(made):
@@ -186,8 +186,9 @@ class StagingFolder:
         try:
             os.rmdir(self._home)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-                raise  # another load has it by now
+            # It is gone, another load has it by now, or it never was a folder of ours.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):
+                raise
 
 
 class _RemoteFolder(StagingFolder):
