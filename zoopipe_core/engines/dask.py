@@ -72,16 +72,15 @@ class DaskEngine(RemoteEngine):
             raise SpecError("DaskEngine takes an address or a client, not both")
         if client is not None and client.asynchronous:
             raise SpecError("DaskEngine needs a Client that is not asynchronous")
-        super().__init__(dependencies, project)
+        if client is not None:
+            address = client.scheduler_info(n_workers=0)["address"]  # for copies in other processes
+        super().__init__(dependencies, project, address, n_workers=n_workers, **client_options)
         self._address = address
         self._given = client
         self._n_workers = n_workers
         self._options = client_options
         self._client: Client | None = None
         self._cluster: LocalCluster | None = None
-
-    def __repr__(self) -> str:
-        return f"DaskEngine({self._address!r}, dependencies={self._mode!r})"
 
     def _connect(self) -> None:
         self._client = self._given or self._existing() or self._new_client()

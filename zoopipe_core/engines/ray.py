@@ -65,7 +65,7 @@ class RayEngine(RemoteEngine):
     ) -> None:
         if not cpus_per_worker > 0:
             raise SpecError(f"cpus_per_worker has to be above 0, not {cpus_per_worker!r}")
-        super().__init__(dependencies, project)
+        super().__init__(dependencies, project, address, cpus_per_worker=cpus_per_worker, **init_options)
         self._address = address
         self._cpus = cpus_per_worker
         self._options = init_options
@@ -74,9 +74,6 @@ class RayEngine(RemoteEngine):
         self._actors = ray.remote(ProcessHost).options(
             num_cpus=cpus_per_worker, max_restarts=0, max_task_retries=0, max_concurrency=CALLS_AT_A_TIME
         )
-
-    def __repr__(self) -> str:
-        return f"RayEngine({self._address!r}, dependencies={self._mode!r})"
 
     def _connect(self) -> None:
         if ray.is_initialized():

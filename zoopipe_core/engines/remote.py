@@ -79,7 +79,8 @@ class RemoteWorker(RemoteProcess, Worker):
         self._want("kill")
 
     def close(self) -> None:
-        self._want("close")
+        super().close()
+        self._keeper.wake()
 
     def _want(self, name: str) -> None:
         if not self.ended.is_set():
@@ -170,13 +171,15 @@ class Keeper(threading.Thread):
             return
         finally:
             self._connected.set()
+        processes: list[RemoteProcess] = []
         try:
-            self._look_after()
+            self._look_after(processes)
         finally:
+            for process in processes:
+                process.close()
             self._disconnect()
 
-    def _look_after(self) -> None:
-        processes: list[RemoteProcess] = []
+    def _look_after(self, processes: list[RemoteProcess]) -> None:
         deadline: float | None = None
         while True:
             with self._lock:
@@ -185,11 +188,11 @@ class Keeper(threading.Thread):
             if self._closing:
                 deadline = deadline or time.monotonic() + CLOSE_SECONDS
                 for process in processes:
-                    process.wish("close")
+                    process.close()
                 if not processes or time.monotonic() > deadline:
                     return
             interval = min(max(POLL_SECONDS, len(processes) / POLLS_PER_SECOND), MAX_POLL_SECONDS)
-            processes = [process for process in processes if not process.step(interval)]
+            processes[:] = [process for process in processes if not process.step(interval)]
             self._wake.wait(TICK_SECONDS if processes else None)
             self._wake.clear()
 
@@ -200,17 +203,21 @@ class RemoteEngine(BaseEngine):
     Args:
         dependencies: "sync": a worker that lacks a distribution that the project needs installs it, for the pipes of
             this engine only; "check": such a worker fails with an error that lists what is missing; "off": nobody
-            looks, and the project's modules are not sent either.
+            looks, and no modules are sent either: classes of the project travel by value.
         project: the folder whose pyproject.toml, requirements.txt or lock file says what the project needs. Default:
             the nearest one that has such a file, from the current folder upwards.
+        address, others: further arguments of the subclass, for a copy in another process.
 
     Raises:
         SpecError: `dependencies` is none of these.
     """
 
-    def __init__(self, dependencies: str, project: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self, dependencies: str, project: str | os.PathLike[str] | None, address: str | None, **others: Any
+    ) -> None:
         if dependencies not in MODES:
             raise SpecError(f"dependencies has to be one of {', '.join(map(repr, MODES))}, not {dependencies!r}")
+        self._arguments = {"address": address, "dependencies": dependencies, "project": project, **others}
         self._mode = dependencies
         self._project = None if project is None else Path(project)
         self._sources = LocalSources()
@@ -219,6 +226,16 @@ class RemoteEngine(BaseEngine):
         self._needs: tuple[Need, ...] | None = None
         self._capacity = (0.0, 1)
         _open_engines.add(self)
+
+    def __repr__(self) -> str:
+        # Other options may hold a password.
+        shown = {name: self._arguments[name] for name in ("address", "project") if self._arguments[name] is not None}
+        if self._mode != MODES[0]:
+            shown["dependencies"] = self._mode
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), **self._arguments), ()
 
     # ---- what a cluster has to offer; called in the keeper's thread unless it says otherwise ----------------------
 
@@ -301,7 +318,7 @@ class RemoteEngine(BaseEngine):
                     raise call.error
         finally:
             for call in calls:
-                call.wish("close")
+                call.close()
         return [result for call in calls for result in call.results]
 
     def _begin(self, order: bytes, bundle: Bundle, host: Host) -> Asked:

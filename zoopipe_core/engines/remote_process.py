@@ -27,6 +27,8 @@ UNANSWERED_SECONDS = 0.8
 LEAVING_SECONDS = 3.0
 """How long a process that has given its result may take to end."""
 SHOWN_STDERR_CHARS = 600
+SHOWN_REASON_CHARS = 700
+BEFORE_IT_BEGAN = "its worker was ended before it began"
 
 
 class LostError(Exception):
@@ -77,6 +79,7 @@ class RemoteProcess(ABC):
     def __init__(self, place: Callable[[], Host], start: Callable[[Host], Asked]) -> None:
         self.ended = threading.Event()
         """Set when the outcome is known."""
+        self._lock = threading.RLock()
         self._place = place
         self._start = start
         self._host: Host | None = None
@@ -95,13 +98,18 @@ class RemoteProcess(ABC):
 
     @abstractmethod
     def _end(self, error: ZoopipeError) -> None:
-        """It has ended without a result."""
+        """It has ended without a result; for a LoadAbortedError, since it was told to."""
 
     # ---- from any thread ----------------------------------------------------------------------------------------
 
     def wish(self, name: str) -> None:
         """Ask for "stop", "kill" or "close" in the next step."""
         self._wishes.setdefault(name, time.monotonic())
+
+    def close(self) -> None:
+        """The outcome is settled now; the process, if there is one, is killed in the next steps."""
+        self._finish(LoadAbortedError("the load was cancelled: its worker was closed"))
+        self.wish("close")
 
     # ---- in the engine's thread ---------------------------------------------------------------------------------
 
@@ -114,7 +122,7 @@ class RemoteProcess(ABC):
         try:
             return self._step(interval)
         except LostError as error:
-            self._finish(WorkerDiedError(self._how_lost(error)))
+            self._finish(self._died(f"the worker was lost: {str(error).strip()[:SHOWN_REASON_CHARS]}"))
         except Exception as error:  # noqa: BLE001  the report tells; the engine's thread serves other workers too
             failure = EngineError(f"the worker cannot be reached: {type(error).__name__}: {str(error)[:1000]}")
             failure.__cause__ = error
@@ -125,7 +133,7 @@ class RemoteProcess(ABC):
     def _step(self, interval: float) -> bool:
         if self._host is None:
             if self._wishes:
-                self._finish(_ended_early(self._wishes))
+                self._finish(self._died(BEFORE_IT_BEGAN))
                 return True
             self._host = self._place()
             self._starting = self._start(self._host)
@@ -154,27 +162,25 @@ class RemoteProcess(ABC):
             self._next_poll = now + interval
 
     def _look_at(self, answer: Answer) -> None:
-        if not self.ended.is_set() and self._take(answer):
-            self._finish(None)
+        with self._lock:
+            if not self.ended.is_set() and self._take(answer):
+                self._finish(None)
         if answer.exit_code is None:
             return
         if answer.error is not None:
             self._finish(_as_raised(*answer.error))
-        elif not answer.pid:
-            self._finish(_ended_early(self._wishes))
         else:
-            self._finish(WorkerDiedError(_describe_end(answer)))
+            self._finish(self._died(_describe_end(answer) if answer.pid else BEFORE_IT_BEGAN))
         self._ended_at = 0.0  # there is no process left to wait for
 
     def _is_over(self) -> bool:
-        now = time.monotonic()
-        if not self.ended.is_set() and self._is_overdue("kill", "close"):
-            self._finish(WorkerDiedError("the worker was killed; its node has not answered since"))
+        if self._is_overdue("kill", "close"):
+            self._finish(self._died("its worker was killed; the node has not answered since"))
             self._ended_at = 0.0
-        elif not self.ended.is_set() and self._starting is not None and self._is_overdue("stop"):
-            self._finish(_ended_early(self._wishes))  # it waits for room in the cluster
+        elif self._starting is not None and self._is_overdue("stop"):
+            self._finish(self._died(BEFORE_IT_BEGAN))  # it waits for room in the cluster
             self._ended_at = 0.0
-        if self.ended.is_set() and now > self._ended_at + LEAVING_SECONDS:
+        if self.ended.is_set() and time.monotonic() > self._ended_at + LEAVING_SECONDS:
             self._leave()
             return True
         return False
@@ -184,28 +190,20 @@ class RemoteProcess(ABC):
         return time.monotonic() > told + UNANSWERED_SECONDS
 
     def _finish(self, error: ZoopipeError | None) -> None:
-        if self.ended.is_set():
-            return
-        if error is not None:
-            self._end(error)
-        self._ended_at = time.monotonic()
-        self.ended.set()
+        with self._lock:
+            if not self.ended.is_set():
+                if error is not None:
+                    self._end(error)
+                self._ended_at = time.monotonic()
+                self.ended.set()
+
+    def _died(self, how: str) -> ZoopipeError:
+        return LoadAbortedError(f"the load was cancelled: {how}") if self._wishes else WorkerDiedError(how)
 
     def _leave(self) -> None:
         host, self._host = self._host, None
         if host is not None:
             host.release()
-
-    def _how_lost(self, error: LostError) -> str:
-        if "kill" in self._wishes or "close" in self._wishes:
-            return "the worker was killed"
-        return f"the worker was lost: {str(error).strip()[:700]}"
-
-
-def _ended_early(wishes: dict[str, float]) -> ZoopipeError:
-    if "kill" in wishes or "close" in wishes:
-        return WorkerDiedError("the worker was killed (SIGKILL) before it began")
-    return LoadAbortedError("the load was cancelled before it began; nothing was published")
 
 
 def _as_raised(name: str, message: str) -> ZoopipeError:
