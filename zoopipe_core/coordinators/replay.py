@@ -118,6 +118,10 @@ class BatchPart(OutputAdapter):
         return self.name
 
     @property
+    def place(self) -> str:
+        return self.path
+
+    @property
     def wants_json(self) -> bool:
         return self.json
 
