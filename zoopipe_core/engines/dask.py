@@ -183,12 +183,17 @@ class _DaskHost(Host):
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """The future of a call, or None while there is no actor yet."""
+        if self.is_lost:
+            raise LostError(self.reason())
         if self._actor is None:
-            if not self._future.done() or self.is_lost:
+            if not self._future.done():
                 return None
             with self._client.as_current():
                 self._actor = self._future.result(timeout=CALL_SECONDS)
-        return getattr(self._actor, method)(*arguments)
+        try:
+            return getattr(self._actor, method)(*arguments)
+        except RuntimeError as error:  # it was lost a moment ago
+            raise LostError(self.reason()) from error
 
     def reason(self) -> str:
         """Why it is lost."""

@@ -25,6 +25,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -284,7 +285,7 @@ class RemoteEngine(BaseEngine):
         with self._lock:
             keeper = self._connected()
             bundle = self._bundle()
-            order = frame(TASK, dump(task, is_installed if self._mode == "off" else self._sources.holds))
+            order = frame(TASK, dump(task, _is_there if self._mode == "off" else self._sources.holds))
         worker = RemoteWorker(task, keeper, self._place, functools.partial(self._begin, order, bundle))
         keeper.add(worker)
         return worker
@@ -377,6 +378,11 @@ class RemoteEngine(BaseEngine):
         if self._mode == "off":
             return Bundle(folder=os.getcwd())
         return Bundle(self._mode, self._needed(), self._sources.pack(), os.getcwd())
+
+
+def _is_there(module: ModuleType) -> bool:
+    """Whether workers import a module that were sent none: packages, and zoopipe, without which there is no worker."""
+    return module.__name__.partition(".")[0] == "zoopipe_core" or is_installed(module)
 
 
 def frame(kind: bytes, body: bytes) -> bytes:
