@@ -5,18 +5,17 @@
 loads FOLDER/in.csv into FOLDER/out/NAME in three shards. It goes on past POINT only when FOLDER/go exists.
 """
 
+import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from zoopipe_core import BaseHook, FileMergeCoordinator, Pipe, PipeManager, WorkerResult
-from zoopipe_core.coordinators.base import Managed
+from zoopipe_core import BaseHook, Pipe, PipeManager
 from zoopipe_core.engines.multiprocess import MultiProcessEngine
 
 ROWS = 3_000
@@ -74,16 +73,6 @@ class Pauses(BaseHook):
             reach(self.folder, point)
 
 
-class PausesBeforeMerge(FileMergeCoordinator):
-    """Stops when all parts are there."""
-
-    folder = ""
-
-    def on_finish(self, manager: Managed, results: Sequence[WorkerResult]) -> None:
-        reach(self.folder, "merge")
-        super().on_finish(manager, results)
-
-
 def manager_of(folder: Path, name: str, point: str = "", **options: Any) -> PipeManager:
     """Three shards of the input; at the point "merge" the manager stops, at others the shards do."""
     hooks = [Pauses(folder, point)] if point not in ("", "merge") else []
@@ -97,18 +86,23 @@ def manager_of(folder: Path, name: str, point: str = "", **options: Any) -> Pipe
     return PipeManager.parallelize_pipe(pipe, 3, engine=MultiProcessEngine(max_workers=3), **options)
 
 
+def pause_within_merge(manager: PipeManager, folder: Path) -> None:
+    """Stop when the first part is in the result, where the coordinator looks whether it is to go on."""
+    looks, look = itertools.count(), manager.raise_if_stopped
+
+    def pause() -> None:
+        if next(looks) == 1:
+            reach(str(folder), "merge")
+        look()
+
+    manager.raise_if_stopped = pause  # type: ignore[method-assign]
+
+
 def main(folder: Path, name: str, point: str = "") -> None:
-    from zoopipe_core.managing import plan
-
-    if point == "merge":
-        from zoopipe_core.coordinators.replay import ReplayCoordinator
-
-        class Pausing(PausesBeforeMerge, ReplayCoordinator):
-            pass
-
-        Pausing.folder = str(folder)
-        plan.ReplayCoordinator = Pausing  # type: ignore[misc]
+    """Run the load, and leave its report."""
     manager = manager_of(folder, name, point)
+    if point == "merge":
+        pause_within_merge(manager, folder)
     completed = manager.run(on_report_update=None)
     (folder / "report.json").write_text(json.dumps(manager.report.to_dict()))
     sys.exit(0 if completed else 1)

@@ -46,20 +46,21 @@ class AtomicFile:
     Args:
         path: a local path or an fsspec URL. A symbolic link is followed: its target is replaced.
         compression: as for `ByteSource`, but no zip.
+        folder: where a local file is until it is published; one of the same file system. None: the target's own.
 
     Raises:
         SpecError: the file would be a zip archive.
         TargetWriteError: the folder cannot be made or written, or the path is a folder.
     """
 
-    def __init__(self, path: str, compression: str | None = "infer") -> None:
+    def __init__(self, path: str, compression: str | None = "infer", folder: str | None = None) -> None:
         self.path = path
         self.compression = infer_compression(path) if compression == "infer" else compression
         if self.compression == "zip":
             raise SpecError(f"{strip_credentials(path)}: zip files can be read but not written; use .gz or .zst")
         self._state = "open"
         with self.writing():
-            self._place = _find_place(path)
+            self._place = _find_place(path, folder)
         self._raw = _CountedSink(self._place.file)
         self._sink: Any = self._raw
         if self.compression is not None:
@@ -238,7 +239,7 @@ class _Place(ABC):
         """Close the file if it is open, and remove it."""
 
 
-def _find_place(path: str) -> _Place:
+def _find_place(path: str, folder: str | None) -> _Place:
     if is_url(path):
         filesystem, name = filesystem_of(path)
         protocol = filesystem.protocol
@@ -248,14 +249,15 @@ def _find_place(path: str) -> _Place:
     # Looked at before links are resolved: what /dev/stdout leads to may have no path.
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         return _DevicePlace(path)
-    return _LocalPlace(path)
+    return _LocalPlace(path, folder)
 
 
 class _LocalPlace(_Place):
     """A hidden file beside the target, renamed."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, folder: str | None) -> None:
         self._target = os.path.realpath(path)
+        self._folder = folder
         if os.path.isdir(self._target) or path.endswith("/"):
             raise TargetWriteError(f"{path} is a folder; an output is a file: {path.rstrip('/')}/rows.csv")
         self._made: list[str] = []
@@ -282,7 +284,7 @@ class _LocalPlace(_Place):
         if len(os.fsencode(name)) > 255:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         name = os.fsencode(name)[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
-        self._hidden = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.part")
+        self._hidden = os.path.join(self._folder or folder, f".{name}.{secrets.token_hex(6)}.part")
         descriptor = os.open(self._hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
         os.fchmod(descriptor, PRIVATE_FILE)

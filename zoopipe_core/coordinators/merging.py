@@ -53,7 +53,7 @@ class MergedFile(StagedOutput):
     def assemble(self, written: Sequence[int], check: Check) -> None:
         self._check = check
         check()
-        self._result = AtomicFile(str(self.adapter.path), None)  # type: ignore[attr-defined]
+        self._result = AtomicFile(str(self.adapter.path), None, self.folder.path)  # type: ignore[attr-defined]
         self._join(self._result, [self.path(index) for index in written])
         self._result.prepare()
 
