@@ -68,11 +68,19 @@ def _add(found: Reading, batch: SourceBatch) -> None:
     found.faults.extend((batch.source, fault) for fault in batch.faults)
 
 
-def parts_of(adapter: InputAdapter, count: int) -> list[InputAdapter]:
-    """The parts as another process gets them."""
+class Copies(list[InputAdapter]):
+    """Parts as another process gets them. The originals live as long: they may keep a state of a database."""
+
+    def __init__(self, split: Split) -> None:
+        super().__init__(pickle.loads(pickle.dumps(part)) for part in split.parts)
+        self.originals = split.parts
+
+
+def parts_of(adapter: InputAdapter, count: int) -> Copies:
+    """The parts, sent to another process."""
     split = adapter.split(count)
     check(split, count)
-    return [pickle.loads(pickle.dumps(part)) for part in split.parts]
+    return Copies(split)
 
 
 def check(split: Split, count: int) -> None:

@@ -211,9 +211,10 @@ class PyGeneratorReader(Reader):
         return known
 
     def _mixed(self, item: Any, others: str) -> SourceError:
+        number = self._rows_read + self._first
         return SourceError(
-            f"{self._name}: row {self._rows_read + self._first:,} is a {type(item).__name__} after {others}; an iterable "
-            "gives either rows or record batches"
+            f"{self._name}: row {number:,} is a {type(item).__name__} after {others}; an iterable gives either rows or "
+            "record batches"
         )
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic_core import to_json
 
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.sql_connect import Uri, check_target, connect, describe_uri, resolve_uri
 from zoopipe_core.adapters.sql_database import Database, Decoded, Select
 from zoopipe_core.adapters.sql_names import check_length, parse_table_name
@@ -27,7 +27,7 @@ from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.batches.values import python_values
 from zoopipe_core.errors import SpecError, UnsupportedValueError
 
-__all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
+__all__ = ["SQLInputAdapter", "SQLOutputAdapter", "SQLReader"]
 
 MODES = ("append", "fail", "replace")
 
@@ -42,8 +42,15 @@ class SQLInputAdapter(InputAdapter):
         query: a SELECT. Its columns may be computed, but each needs a name of its own.
         table_name: a table or view instead, as ``users`` or ``analytics.users``; only the columns needed are read.
         limit: read no more than so many rows.
+        partition_column: a column of integers, dates or timestamps, by whose values the rows can be split into parts.
+            It should have an index, and values that are spread evenly.
 
-    Rows are numbered from 1 in the order in which the database gives them; only a query with ORDER BY fixes it.
+    Rows are numbered from 1 in the order in which the database gives them; only a query with ORDER BY fixes it. The
+    parts of a split input have them in the order of the key, those without one first.
+
+    All parts read one state of the database: PostgreSQL keeps it for them, for as long as the parts are there in the
+    process that made them. A DuckDB or SQLite file cannot keep it: if somebody writes to it meanwhile, the parts that
+    are not open yet refuse to read.
 
     >>> SQLInputAdapter("postgresql://me:secret@db.example/sales", table_name="analytics.users").label
     'postgresql://db.example/sales::analytics.users'
@@ -56,6 +63,7 @@ class SQLInputAdapter(InputAdapter):
     query: str | None = None
     table_name: str | None = None
     limit: int | None = field(default=None, kw_only=True)
+    partition_column: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.query is None) == (self.table_name is None):
@@ -74,14 +82,30 @@ class SQLInputAdapter(InputAdapter):
     def __repr__(self) -> str:
         what = f"table_name={self.table_name!r}" if self.query is None else f"query={self.query!r}"
         limit = "" if self.limit is None else f", limit={self.limit}"
-        return f"SQLInputAdapter({describe_uri(self.uri)!r}, {what}{limit})"
+        key = "" if self.partition_column is None else f", partition_column={self.partition_column!r}"
+        return f"SQLInputAdapter({describe_uri(self.uri)!r}, {what}{limit}{key})"
 
-    def open(self, request: ReadRequest) -> Reader:
-        url = resolve_uri(self.uri)
+    def select(self, request: ReadRequest) -> Select:
+        """What has to be read."""
         columns = None if request.keep_all else request.columns
         table = None if self.table_name is None else parse_table_name(self.table_name)
-        select = Select(self.query, table, columns, self.limit)
-        return _SQLReader(connect(url, read_only=True), select, request.batch_size, self.label)
+        return Select(self.query, table, columns, self.limit)
+
+    def open(self, request: ReadRequest) -> Reader:
+        database = connect(resolve_uri(self.uri), read_only=True)
+        return SQLReader(database, self.select(request), request.batch_size, self.label)
+
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        """Ranges of `partition_column`; without one, a PostgreSQL table by the places of its rows.
+
+        Raises:
+            SourceError: the database cannot be read, or the column is not there, or of another type.
+        """
+        if count <= 1:
+            return Split((self,))
+        from zoopipe_core.adapters.sql_split import split_sql
+
+        return split_sql(self, count, scan)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,15 +149,31 @@ class SQLOutputAdapter(OutputAdapter):
         return SQLWriter(lambda: connect(url, read_only=False), table, self.mode, self.label)
 
 
-class _SQLReader(Reader):
-    """Yields the batches of one result."""
+class SQLReader(Reader):
+    """Yields the batches of one result.
 
-    def __init__(self, database: Database, select: Select, batch_size: int, label: str) -> None:
+    Args:
+        first_row: the number of the first row in the whole input.
+        state: the state of the database to read; None: that of now.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        select: Select,
+        batch_size: int,
+        label: str,
+        first_row: int = 1,
+        state: str | None = None,
+    ) -> None:
         self._database = database
         self._label = label
         self._batch_size = batch_size
+        self._first_row, self._state = first_row, state
         self._raw: Iterator[pa.RecordBatch] | None = None
         try:
+            if state is not None:
+                database.enter_state(state)
             self._result = database.select(select, batch_size)
         except BaseException:
             database.close()
@@ -151,11 +191,17 @@ class _SQLReader(Reader):
     def duplicates(self) -> frozenset[str]:
         return self._result.duplicates
 
+    @property
+    def first_record(self) -> int:
+        return self._first_row
+
     def __iter__(self) -> Iterator[SourceBatch]:
         names = [column.name for column in self._result.columns]
         self._raw = self._result.batches()
-        start = 1
+        start = self._first_row
         for raw in self._pieces(self._raw):
+            if start == self._first_row and self._state is not None:
+                self._database.enter_state(self._state)
             decoded = [
                 Decoded(array) if column.decode is None else column.decode(array)
                 for column, array in zip(self._result.columns, raw.columns, strict=True)

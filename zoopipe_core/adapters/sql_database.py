@@ -26,6 +26,7 @@ __all__ = [
     "Decoder",
     "ExistingColumn",
     "ExistingTable",
+    "KeyRange",
     "ResultColumn",
     "ResultSet",
     "Rewrite",
@@ -75,13 +76,42 @@ class ExistingTable:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The rows whose key lies in a range.
+
+    Attributes:
+        column: the key; None: the place of a row in its table (PostgreSQL's ``ctid``).
+        low, high: literals of the database; the key is at least `low` and less than `high`. None: no such bound.
+        with_null: rows without a key are among them.
+    """
+
+    column: str | None
+    low: str | None = None
+    high: str | None = None
+    with_null: bool = False
+
+    def condition(self, key: str) -> str:
+        """The condition in SQL, where `key` is what the key is called."""
+        bounds = [f"{key} {sign} {bound}" for sign, bound in ((">=", self.low), ("<", self.high)) if bound is not None]
+        inside = " AND ".join(bounds) or "1 = 1"
+        return f"({inside} OR {key} IS NULL)" if self.with_null else inside
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
-    """What to read: a query as the user wrote it, or a table with the columns wanted (None: all)."""
+    """What to read: a query as the user wrote it, or a table with the columns wanted (None: all).
+
+    Attributes:
+        range: only these rows; None: all.
+        types: the types of columns, where the database has none that it holds to.
+    """
 
     query: str | None = None
     table: TableName | None = None
     columns: frozenset[str] | None = None
     limit: int | None = None
+    range: KeyRange | None = None
+    types: Mapping[str, pa.DataType] | None = None
 
     def wants(self, name: str) -> bool:
         """Whether the column is to be read."""
@@ -176,6 +206,22 @@ class Database(ABC):
         Raises:
             SourceNotFoundError: there is no such table.
             DatabaseError: the database refused the query.
+        """
+
+    @abstractmethod
+    def export_state(self) -> str:
+        """A name for what the database holds now, by which other connections can read just that.
+
+        A server keeps that state for as long as this connection is open. A file cannot keep it, and its readers are
+        told that it is gone.
+        """
+
+    @abstractmethod
+    def enter_state(self, state: str) -> None:
+        """Read what the database held when `state` was exported. Called before `select`, and with the first rows.
+
+        Raises:
+            SourceError: that is no longer there.
         """
 
     def found(self, table: TableName) -> ExistingTable:
@@ -314,13 +360,20 @@ class Rewrite:
         """
         return [f"c{index}" for index in range(len(names))] if table is None else [quote(name) for name in names]
 
-    def sql(self, indices: Sequence[int], limit: int | None) -> str:
+    def sql(self, indices: Sequence[int], limit: int | None, rows: KeyRange | None = None) -> str:
         """The statement for the columns at `indices`, in that order."""
         wanted = ", ".join(f"{self.expressions[i]} AS {quote(self.names[i])}" for i in indices)
-        end = "" if limit is None else f" LIMIT {limit}"
+        end = "" if rows is None else f" WHERE {rows.condition(self._key(rows))}"
+        if limit is not None:
+            end += f" LIMIT {limit}"
         if self.table is not None:
             return f"SELECT {wanted} FROM {self.table.sql}{end}"  # noqa: S608  all of it quoted
         aliases = ", ".join(f"c{index}" for index in range(len(self.names)))
         # The line break ends a comment on the query's last line.
         inner = f"(\n{strip_query(self.query)}\n) AS zoopipe_query({aliases})"
         return f"SELECT {wanted} FROM {inner}{end}"  # noqa: S608  the user's own query
+
+    def _key(self, rows: KeyRange) -> str:
+        if rows.column is None:
+            return "ctid"
+        return quote(rows.column) if self.table is not None else f"c{self.names.index(rows.column)}"

@@ -30,7 +30,7 @@ from zoopipe_core.adapters.sql_database import (
     SQLType,
     unique_names,
 )
-from zoopipe_core.adapters.sql_files import DatabaseFile
+from zoopipe_core.adapters.sql_files import DatabaseFile, check_file_state, file_state
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_results import MONTHS, as_json, as_utc, integers, intervals, uuids
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE
@@ -219,7 +219,7 @@ class DuckDB(Database):
         ]
         wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
         expected = pa.schema([schema.field(index) for index in wanted])
-        sql = rewrite.sql(wanted, what.limit)
+        sql = rewrite.sql(wanted, what.limit, what.range)
         self._let_go()
         return ResultSet(
             [columns[index] for index in wanted],
@@ -227,6 +227,12 @@ class DuckDB(Database):
             duplicates,
             lambda: self._batches(sql, expected, batch_size),
         )
+
+    def export_state(self) -> str:
+        return file_state(self.url.path, [".wal"])
+
+    def enter_state(self, state: str) -> None:
+        check_file_state(self.url.label, state, self.export_state())
 
     def _describe(self, query: str) -> tuple[list[str], list[str]]:
         with self._errors():

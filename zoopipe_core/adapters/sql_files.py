@@ -1,4 +1,4 @@
-"""Database files that a load makes: their folders, and their removal when the load is undone.
+"""Database files: their folders, their removal when the load that made them is undone, and whether they changed.
 
 Several writers of one process may share a file (rows and rejects in one warehouse). Only the last of them removes it,
 and only if none of them published and nothing is in it.
@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
-from zoopipe_core.errors import TargetWriteError
+from zoopipe_core.errors import SourceError, TargetWriteError
 
-__all__ = ["DatabaseFile"]
+__all__ = ["DatabaseFile", "check_file_state", "file_state"]
 
 _lock = threading.Lock()
 _writers: Counter[str] = Counter()
@@ -95,3 +95,30 @@ def _make_folders(folder: str, path: str) -> list[str]:
     if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
         raise TargetWriteError(f"the folder of {path} may not be written to by this user")
     return missing
+
+
+def file_state(path: str, suffixes: Sequence[str]) -> str:
+    """What tells one state of a database file, and of the files beside it, from another: sizes and times of change."""
+    marks = []
+    for suffix in ("", *suffixes):
+        try:
+            status = os.stat(path + suffix)
+        except FileNotFoundError:
+            marks.append("0")
+        else:
+            # An empty log says as much as none, and readers make one.
+            marks.append(f"{status.st_size}@{status.st_mtime_ns}" if status.st_size else "0")
+    return " ".join(marks)
+
+
+def check_file_state(label: str, then: str, now: str) -> None:
+    """Make sure that nobody has written to a database file.
+
+    Raises:
+        SourceError: somebody has.
+    """
+    if now != then:
+        raise SourceError(
+            f"{label} has changed since it was split into parts, which have to be read from one state of it. Run the "
+            "load again while nobody writes to it"
+        )

@@ -106,6 +106,7 @@ class PostgreSQL(Database):
         self.url = url
         self._error: type[Exception] = dbapi.Error
         self._closed = False
+        self._state: str | None = None  # the snapshot that this transaction reads
         try:
             self._connection = dbapi.connect(_with_timeout(url.address))
         except dbapi.Error as error:
@@ -219,13 +220,29 @@ class PostgreSQL(Database):
             ResultColumn(name, ColumnType(kind), decode) for name, (_, kind, decode) in zip(names, recipes, strict=True)
         ]
         wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
-        sql = rewrite.sql(wanted, what.limit)
+        sql = rewrite.sql(wanted, what.limit, what.range)
         return ResultSet(
             [columns[index] for index in wanted],
             {column.name: column.type for column in columns},
             duplicates,
             lambda: self._batches(sql),
         )
+
+    def export_state(self) -> str:
+        self.execute("SET idle_in_transaction_session_timeout = 0")
+        self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self._state = str(self.execute("SELECT pg_export_snapshot()")[0][0])
+        return self._state
+
+    def enter_state(self, state: str) -> None:
+        if self._state == state:
+            return
+        self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            self.execute(f"SET TRANSACTION SNAPSHOT '{state}'")
+        except DatabaseError as error:
+            raise SourceError(f"the state of {self.url.label} that was split is no longer kept: {error}") from error
+        self._state = state
 
     def _schema(self, sql: str) -> pa.Schema:
         with self._errors(), self._connection.cursor() as cursor:

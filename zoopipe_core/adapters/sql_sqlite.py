@@ -39,9 +39,10 @@ from zoopipe_core.adapters.sql_database import (
     ResultSet,
     Select,
     SQLType,
+    strip_query,
     unique_names,
 )
-from zoopipe_core.adapters.sql_files import DatabaseFile
+from zoopipe_core.adapters.sql_files import DatabaseFile, check_file_state, file_state
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_sqlite_values import array_of, bindable, declared_type
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
@@ -211,7 +212,7 @@ class SQLite(Database):
             names, duplicates = given, frozenset[str]()
             wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
             chosen = ", ".join(quote(names[index]) for index in wanted)
-            sql = f"SELECT {chosen} FROM {existing.name.sql}"  # noqa: S608  quoted
+            sql = f"SELECT {chosen} FROM {existing.name.sql}{_where(what)}"  # noqa: S608  quoted
             cursor = self._run(sql)
             indices: Sequence[int] = range(len(wanted))
         else:
@@ -219,14 +220,20 @@ class SQLite(Database):
             if cursor.description is None:
                 raise SourceError(f"the query on {self.url.label} returns no rows at all: give a SELECT")
             names, duplicates = unique_names([column[0] for column in cursor.description])
+            if what.range is not None:
+                # The line break ends a comment on the query's last line.
+                sql = f"SELECT * FROM (\n{strip_query(what.query or '')}\n) AS zoopipe_query{_where(what)}"  # noqa: S608
+                cursor.close()
+                cursor = self._run(sql)
             declared = [None] * len(names)
             wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
             indices = wanted
         rows = self._chunks(cursor, batch_size, what.limit)
         head = next(rows, [])
         # The type of a column is that of the first cells: SQLite itself has none for an expression.
+        told = what.types or {}
         kinds = {
-            index: array_of([row[place] for row in head], declared[index], None).type
+            index: told.get(names[index]) or array_of([row[place] for row in head], declared[index], None).type
             for index, place in zip(wanted, indices, strict=True)
         }
         for index, kind in kinds.items():
@@ -249,6 +256,12 @@ class SQLite(Database):
                 part = next(rows, [])
 
         return ResultSet(columns, types, duplicates, batches)
+
+    def export_state(self) -> str:
+        return file_state(self.url.path, ["-wal"])
+
+    def enter_state(self, state: str) -> None:
+        check_file_state(self.url.label, state, self.export_state())
 
     def _run(self, sql: str) -> sqlite3.Cursor:
         with self._errors():
@@ -323,6 +336,12 @@ class SQLite(Database):
         if pa.types.is_floating(array.type):
             return first(pc.is_nan(array), "SQLite has no NaN, it would store NULL")
         return None
+
+
+def _where(what: Select) -> str:
+    if what.range is None:
+        return ""
+    return f" WHERE {what.range.condition(quote(what.range.column or 'rowid'))}"
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -1,0 +1,237 @@
+"""Tables and queries in parts: ranges of a key, or of the places of rows in a PostgreSQL table.
+
+    min 1                                max 4,000,000
+    |  or NULL     |              |              |        key < 1000000 OR key IS NULL, key >= 1000000 AND ...
+
+The first row of each part has the number that it has if the parts are read one after the other; so the rows of each are
+counted, many at a time if there is somebody to do so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import weakref
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from zoopipe_core.adapters.base import DEFAULT_BATCH_SIZE, InputAdapter, Reader, ReadRequest, Scan, Split
+from zoopipe_core.adapters.splitting import why_fewer
+from zoopipe_core.adapters.sql import SQLInputAdapter, SQLReader
+from zoopipe_core.adapters.sql_connect import connect, resolve_uri
+from zoopipe_core.adapters.sql_database import Database, KeyRange, Select, strip_query
+from zoopipe_core.adapters.sql_names import quote, show_names
+from zoopipe_core.errors import SourceError
+
+__all__ = ["SQLPart", "split_sql"]
+
+EPOCH = dt.datetime(1970, 1, 1)
+# The first release that reads a range of places without reading all of the table.
+POSTGRESQL_WITH_RANGES = 140_000
+
+
+class Holder:
+    """Keeps a connection open for as long as somebody refers to it: on a server, what it sees stays to be read."""
+
+    def __init__(self, database: Database) -> None:
+        self.close = weakref.finalize(self, database.close)
+
+
+@dataclass(frozen=True, repr=False)
+class SQLPart(InputAdapter):
+    """Some rows of a table or query.
+
+    Args:
+        adapter: the whole input.
+        range: which rows.
+        state: the state of the database to read.
+        first_row: the number of the first of them in the whole.
+        types: the types of the whole's columns, for a database that has none that it holds to.
+    """
+
+    adapter: SQLInputAdapter
+    range: KeyRange
+    state: str
+    first_row: int = 1
+    types: dict[str, pa.DataType] | None = field(default=None, hash=False)
+    _holder: Holder | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"SQLPart({self.adapter!r}, {self.range!r}, first_row={self.first_row})"
+
+    @property
+    def label(self) -> str:
+        return self.adapter.label
+
+    def select(self, request: ReadRequest) -> Select:
+        """What has to be read."""
+        return replace(self.adapter.select(request), range=self.range, types=self.types)
+
+    def open(self, request: ReadRequest) -> Reader:
+        """As the whole.
+
+        Raises:
+            SourceError: as the whole; also if the state that was split is no longer to be had.
+        """
+        database = connect(resolve_uri(self.adapter.uri), read_only=True)
+        return SQLReader(database, self.select(request), request.batch_size, self.label, self.first_row, self.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_holder": None}
+
+
+def split_sql(adapter: SQLInputAdapter, count: int, scan: Scan) -> Split:
+    """The input in at most `count` ranges of its key.
+
+    Raises:
+        SourceError: the database cannot be read, or the key is not there, or of a type without ranges.
+    """
+    database = connect(resolve_uri(adapter.uri), read_only=True)
+    holder = Holder(database)
+    try:
+        state = database.export_state()
+        ranges, types, reason = _ranges(adapter, database, count)
+        if database.url.kind != "postgresql":
+            holder.close()  # being open does not keep a file from changing
+        parts = [SQLPart(adapter, one, state, 1, types, holder) for one in ranges]
+        sizes = scan(count_rows, parts) if len(parts) > 1 else []
+    except BaseException:
+        holder.close()
+        raise
+    firsts = accumulate(sizes, initial=1)
+    filled = [replace(part, first_row=first) for part, first, size in zip(parts, firsts, sizes, strict=False) if size]
+    note = why_fewer(adapter.label, max(len(filled), 1), count, [reason] if reason else [])
+    if len(filled) < 2:
+        holder.close()
+        return Split((adapter,), note)
+    return Split(tuple(filled), note)
+
+
+def count_rows(part: SQLPart) -> int:
+    """How many rows a part has.
+
+    Raises:
+        SourceError: the database cannot be read, or not in that state.
+    """
+    with closing(connect(resolve_uri(part.adapter.uri), read_only=True)) as database:
+        database.enter_state(part.state)
+        key = "ctid" if part.range.column is None else quote(part.range.column)
+        sql = f"SELECT count(*) FROM {_source(part.adapter, database)} WHERE {part.range.condition(key)}"  # noqa: S608
+        return int(database.execute(sql)[0][0])
+
+
+def _source(adapter: SQLInputAdapter, database: Database) -> str:
+    """The table, or the query in brackets."""
+    what = adapter.select(ReadRequest())
+    if what.table is not None:
+        return database.found(what.table).name.sql
+    # The line break ends a comment on the query's last line.
+    return f"(\n{strip_query(adapter.query or '')}\n) AS zoopipe_query"
+
+
+def _ranges(
+    adapter: SQLInputAdapter, database: Database, count: int
+) -> tuple[list[KeyRange], dict[str, pa.DataType] | None, str | None]:
+    """The ranges, the types that their readers need to know, and why there are not as many as wanted."""
+    if adapter.limit is not None:
+        return [], None, f"it is read only up to limit={adapter.limit:,}"
+    if adapter.partition_column is not None:
+        return _key_ranges(adapter, adapter.partition_column, database, count)
+    if database.url.kind == "postgresql" and adapter.table_name is not None:
+        ranges, reason = _place_ranges(adapter, database, count)
+        return ranges, None, reason
+    return [], None, "name a partition_column= of integers, dates or timestamps, by which it can be split"
+
+
+# ---- ranges of a key ------------------------------------------------------------------------------------------------
+
+
+def _key_ranges(
+    adapter: SQLInputAdapter, column: str, database: Database, count: int
+) -> tuple[list[KeyRange], dict[str, pa.DataType] | None, str | None]:
+    result = database.select(adapter.select(ReadRequest()), DEFAULT_BATCH_SIZE)
+    types = {name: kind.arrow for name, kind in result.all_types.items()}
+    if column not in types:
+        raise SourceError(f"{adapter.label} has no column {column!r} to split by; it has {show_names(list(types))}")
+    if column in result.duplicates:
+        raise SourceError(f"{adapter.label} has the column {column!r}, by which to split it, more than once")
+    kind = types[column]
+    is_moment = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    if not is_moment and not pa.types.is_integer(kind):
+        raise SourceError(
+            f"{adapter.label} cannot be split by the column {column!r} of type {kind}: partition_column has to be a "
+            "column of integers, dates or timestamps"
+        )
+    given_types = types if database.url.kind == "sqlite" else None
+    key, finite = quote(column), ""
+    if is_moment and database.url.kind != "sqlite":
+        finite = f" FILTER (WHERE isfinite({key}))"
+        key = _as_number(kind, key, database.url.kind)
+    sql = f"SELECT min({key}){finite}, max({key}){finite} FROM {_source(adapter, database)}"  # noqa: S608  quoted
+    try:
+        low, high = (_number(kind, value) for value in database.execute(sql)[0])
+        if low is None or high is None:
+            return [], given_types, f"its column {column!r} has no values"
+        bounds = sorted({low + (high - low + 1) * part // count for part in range(1, count)} - {low})
+        texts = [_literal(kind, bound, database.url.kind) for bound in bounds]
+    except (ValueError, OverflowError) as error:
+        return [], given_types, f"its column {column!r} has values that cannot be computed with: {error}"
+    reason = f"its column {column!r} is not spread evenly, or has few values"
+    ranges = [KeyRange(column, low, high, low is None) for low, high in pairwise([None, *texts, None])]
+    return ranges, given_types, reason
+
+
+def _as_number(kind: pa.DataType, key: str, database: str) -> str:
+    """A date as days and a timestamp as microseconds from 1970 on, in SQL."""
+    if pa.types.is_date(kind):
+        return f"{key} - DATE '1970-01-01'"
+    return f"epoch_us({key})" if database == "duckdb" else f"(extract(epoch FROM {key}) * 1000000)::bigint"
+
+
+def _number(kind: pa.DataType, value: Any) -> int | None:
+    """A key as an integer."""
+    if not isinstance(value, str):
+        return None if value is None else int(value)
+    moment = dt.datetime.fromisoformat(value)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    elapsed = moment - EPOCH
+    return elapsed.days if pa.types.is_date(kind) else elapsed // dt.timedelta(microseconds=1)
+
+
+def _literal(kind: pa.DataType, bound: int, database: str) -> str:
+    """A key in SQL."""
+    if pa.types.is_integer(kind):
+        return str(bound)
+    if pa.types.is_date(kind):
+        day = (EPOCH + dt.timedelta(days=bound)).date().isoformat()
+        return f"'{day}'" if database == "sqlite" else f"DATE '{day}'"
+    zone = "" if kind.tz is None else "+00:00"
+    moment = (EPOCH + dt.timedelta(microseconds=bound)).isoformat(" ", "microseconds")
+    name = "" if database == "sqlite" else "TIMESTAMPTZ " if zone else "TIMESTAMP "
+    return f"{name}'{moment}{zone}'"
+
+
+# ---- places of rows -------------------------------------------------------------------------------------------------
+
+
+def _place_ranges(adapter: SQLInputAdapter, database: Database, count: int) -> tuple[list[KeyRange], str | None]:
+    """Ranges of ``ctid``, for a PostgreSQL table that has its rows in pages of its own."""
+    name = _source(adapter, database)
+    is_plain, pages, version = database.execute(
+        "SELECT c.relkind = 'r' AND NOT c.relhassubclass AND a.amname = 'heap',"
+        " pg_relation_size(c.oid) / current_setting('block_size')::bigint, current_setting('server_version_num')::int"
+        " FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam"
+        " WHERE c.oid = to_regclass($1::text)",
+        [name],
+    )[0]
+    if not is_plain:
+        return [], "it is no plain table: name a partition_column= by which it can be split"
+    if version < POSTGRESQL_WITH_RANGES:
+        return [], "PostgreSQL before 14 cannot read a range of places: name a partition_column="
+    texts = [f"'({page},0)'::tid" for page in sorted({pages * part // count for part in range(1, count)} - {0})]
+    reason = f"it has only {pages:,} pages" if pages < count else "some of its pages have no rows"
+    return [KeyRange(None, low, high) for low, high in pairwise([None, *texts, None])], reason
