@@ -13,8 +13,8 @@ import itertools
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -97,14 +97,12 @@ class _Work:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A batch after validation, its rows and its rejects encoded for their writers unless hooks come first or a writer
-    has not started.
-    """
+class _Done:
+    """A batch behind all hooks, its rows and its rejects encoded for their writers."""
 
-    validated: Validated
-    encoded: Any = None
-    encoded_rejects: Any = None
+    result: PostHooked
+    encoded: Any
+    encoded_rejects: Any
 
 
 class _Discard(Writer):
@@ -204,16 +202,23 @@ class _Load:
     # ---- batches ----------------------------------------------------------------------------------------------
 
     def _process(self, reader: Reader, writer: Writer) -> None:
-        encoder = writer if self._writer_started and not self._after else None
-        rejects = self._rejects if self._reject_names is not None and not self._after else None
-        # Closed in this order, each ends the threads that work for it.
-        with (
-            _closing(self._read(reader)) as works,
-            _closing(self._pipe.executor.map(lambda work: self._judge(work, encoder, rejects), works)) as results,
-        ):
-            for work, judged in results:
+        executor = self._pipe.executor
+        # What needs an order is done in this thread, and what does not by the executor.
+        in_one_go = (
+            not self._after and self._writer_started and (self._rejects is None or self._reject_names is not None)
+        )
+        with ExitStack() as stack:  # closed from the last to the first, each ends the threads that work for it
+            stage: Any = stack.enter_context(_closing(self._read(reader)))
+            if in_one_go:
+                work = lambda item: self._encode(self._hook(*self._validate(item)))  # noqa: E731
+                stage = stack.enter_context(_closing(executor.map(work, stage)))
+            else:
+                stage = stack.enter_context(_closing(executor.map(self._validate, stage)))
+                stage = stack.enter_context(_closing(self._settle(writer, stage)))
+                stage = stack.enter_context(_closing(executor.map(self._encode, stage)))
+            for done in stage:
                 self._look_at_stop()
-                self._write(writer, work, judged)
+                self._write(writer, done)
 
     def _read(self, reader: Reader) -> Iterator[_Work]:
         executor, checked = self._pipe.executor, None
@@ -246,50 +251,54 @@ class _Load:
                 return
             yield _Taken(batch, reader.duplicates, reader.bytes_read, reader.fraction)
 
-    def _judge(self, work: _Work, writer: Writer | None, rejects_writer: Writer | None) -> tuple[_Work, _Judged]:
+    def _validate(self, work: _Work) -> tuple[_Work, Validated]:
         with self._progress.timing("validate_seconds"):
-            validated = self._validator.validate(work.batch)
-        encoded = encoded_rejects = None
-        with self._progress.timing("write_seconds"):
-            if writer is not None and validated.good.num_rows:
-                encoded = writer.encode(validated.good)
-            if rejects_writer is not None and len(validated.rejects):
-                encoded_rejects = rejects_writer.encode(validated.rejects.to_batch(self._reject_names))
-        return work, _Judged(validated, encoded, encoded_rejects)
+            return work, self._validator.validate(work.batch)
 
-    def _write(self, writer: Writer, work: _Work, judged: _Judged) -> None:
-        hooked, validated = work.batch.hooked, judged.validated
+    def _hook(self, work: _Work, validated: Validated) -> PostHooked:
+        hooked = work.batch.hooked
         result = PostHooked(validated.good, validated.rejects)
         if self._after and validated.good.num_rows:
+            notes = hooked.metadata if hooked else None
             with self._progress.timing("hook_seconds"):
-                result = self._after.after(
-                    validated,
-                    work.source,
-                    work.first_id,
-                    self._wanted,
-                    self._store,
-                    hooked.metadata if hooked else None,
-                )
-        filtered = result.filtered + (hooked.filtered if hooked else 0)
-        added = result.added + (hooked.added if hooked else 0)
+                result = self._after.after(validated, work.source, work.first_id, self._wanted, self._store, notes)
+        if hooked is None:
+            return result
+        return replace(result, filtered=result.filtered + hooked.filtered, added=result.added + hooked.added)
+
+    def _settle(self, writer: Writer, judged: Iterator[tuple[_Work, Validated]]) -> Iterator[PostHooked]:
+        """The batches behind the hooks; the first rows start the writers."""
+        for work, validated in judged:
+            result = self._hook(work, validated)
+            if len(result.rejects) and self._rejects is not None:
+                self._start_rejects(self._rejects, result.rejects.types)
+            if result.good.num_rows:
+                self._start_writer(writer, result.good.types)
+            yield result
+
+    def _encode(self, result: PostHooked) -> _Done:
+        encoded = encoded_rejects = None
+        with self._progress.timing("write_seconds"):
+            if len(result.rejects) and self._rejects is not None:
+                encoded_rejects = self._rejects.encode(result.rejects.to_batch(self._reject_names))
+            if result.good.num_rows and self._writer is not None:
+                encoded = self._writer.encode(result.good)
+        return _Done(result, encoded, encoded_rejects)
+
+    def _write(self, writer: Writer, done: _Done) -> None:
+        result = done.result
         with self._progress.timing("write_seconds"):
             if len(result.rejects):
-                self._write_rejects(result.rejects, judged.encoded_rejects)
-            if judged.encoded is not None:
-                writer.write_encoded(judged.encoded)
-            elif result.good.num_rows:
-                self._start_writer(writer, result.good.types)
-                writer.write(result.good)
-        self._progress.add(loaded_rows=result.good.num_rows, filtered_rows=filtered, added_rows=added)
+                self._progress.count_rejects(result.rejects)
+                if self._rejects is not None:
+                    self._rejects.write_encoded(done.encoded_rejects)
+                self._check_limit()
+            if result.good.num_rows:
+                writer.write_encoded(done.encoded)
+        self._progress.add(loaded_rows=result.good.num_rows, filtered_rows=result.filtered, added_rows=result.added)
         self._progress.set(bytes_written=writer.bytes_written)
 
-    def _write_rejects(self, rejects: RejectBatch, encoded: Any) -> None:
-        self._progress.count_rejects(rejects)
-        if encoded is not None and self._rejects is not None:
-            self._rejects.write_encoded(encoded)
-        elif self._rejects is not None:
-            self._start_rejects(self._rejects, rejects.types)
-            self._rejects.write(rejects.to_batch(self._reject_names))
+    def _check_limit(self) -> None:
         limit = self._pipe.max_errors
         if isinstance(limit, int) and self._progress.count("rejected_rows") > limit:
             raise self._too_many(f"{limit:,}")

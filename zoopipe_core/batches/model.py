@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zoopipe_core.batches.row_dicts import columns_of_dicts, dicts_of_columns
 from zoopipe_core.batches.source import RowNumbers, index_array
 from zoopipe_core.batches.types import ColumnType, infer_column_type
 from zoopipe_core.errors import DuplicateColumnError, UnsupportedValueError
@@ -43,7 +44,7 @@ MISSING: Final = _Missing()
 class Column:
     """One column in one or more forms. Give `values`, `array` or both, which must agree; or see `repeating`."""
 
-    __slots__ = ("_array", "_repeats", "_values", "type")
+    __slots__ = ("_array", "_derived", "_repeats", "_values", "type")
 
     def __init__(
         self, column_type: ColumnType, values: Sequence[Any] | None = None, array: pa.Array | None = None
@@ -51,6 +52,7 @@ class Column:
         self.type = column_type
         self._values = values
         self._array = array
+        self._derived = False  # whether the values were made of the array
         self._repeats: tuple[Sequence[Any], Codes] | None = None
 
     @classmethod
@@ -78,6 +80,7 @@ class Column:
             else:
                 assert self._array is not None
                 self._values = self.type.to_values(self._array)
+                self._derived = _is_immutable(self._array.type)
         return self._values
 
     @property
@@ -87,13 +90,15 @@ class Column:
 
     @property
     def held_array(self) -> pa.Array | None:
-        """The array, if nobody has asked for values yet: what it says is then all there is to say."""
-        return self._array if self._values is None else None
+        """The array, if it says all that there is to say: the values, if any, were made of it and cannot change."""
+        return self._array if self._values is None or self._derived else None
 
     @property
     def has_gaps(self) -> bool:
         """Whether some value is `MISSING`."""
         # An array has nulls but no gaps; `is` because a value may be anything, with any idea of ==.
+        if self._derived:
+            return False
         values = self._values if self._repeats is None else self._repeats[0]
         return values is not None and any(map(is_, values, repeat(MISSING)))
 
@@ -129,6 +134,12 @@ class Column:
                 pass  # what fits no array is kept exactly, as Python values
         return Column(self.type, [*self.values, *values])
 
+    def or_same(self, old: Column) -> Column:
+        """`old`, if its values were made of an array and are just those of this column; else this one."""
+        if not old._derived or old._values is None or len(self) != len(old):
+            return self
+        return old if all(map(is_, self.values, old._values)) else self
+
     def take(self, indices: RowNumbers) -> Column:
         """The column at `indices`: int64 (m,), each in ``0..n-1``."""
         if self._repeats is not None:
@@ -136,6 +147,11 @@ class Column:
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]
         array = None if self._array is None else self._array.take(index_array(indices))
         return Column(self.type, values, array)
+
+
+def _is_immutable(kind: pa.DataType) -> bool:
+    """Whether nobody can change the Python values of an array of this type."""
+    return not (pa.types.is_nested(kind) or isinstance(kind, pa.JsonType))
 
 
 def _is_lossless(given: pa.DataType, wanted: pa.DataType) -> bool:
@@ -198,12 +214,14 @@ class ModelBatch:
     ) -> ModelBatch:
         """Columns out of row dicts. Keys beyond `types` are appended, their types taken from the values."""
         names = dict.fromkeys(types)
-        for record in records:
-            if record.keys() - names.keys():
-                names.update(dict.fromkeys(record))
+        lists: Sequence[Sequence[Any]] | None = columns_of_dicts(records, list(names))
+        if lists is None:
+            for record in records:
+                if record.keys() - names.keys():
+                    names.update(dict.fromkeys(record))
+            lists = [[record.get(name, MISSING) for record in records] for name in names]
         columns: dict[str, Column] = {}
-        for name in names:
-            values = [record.get(name, MISSING) for record in records]
+        for name, values in zip(names, lists, strict=True):
             known = types.get(name)
             if known is None:
                 inferred = infer_column_type(v for v in values if v is not MISSING)
@@ -243,17 +261,13 @@ class ModelBatch:
 
     def dicts(self) -> Iterator[dict[str, Any]]:
         """Each row as ``model_dump()`` returns it."""
-        names = list(self.columns)
-        lists = [column.values for column in self.columns.values()]
-        if not names:
+        if not self.columns:
             yield from ({} for _ in range(self.num_rows))
             return
-        has_gaps = any(column.has_gaps for column in self.columns.values())
-        for cells in zip(*lists, strict=True):
-            if has_gaps:
-                yield {n: v for n, v in zip(names, cells, strict=True) if v is not MISSING}
-            else:
-                yield dict(zip(names, cells, strict=True))
+        rows = dicts_of_columns({name: column.values for name, column in self.columns.items()})
+        if any(column.has_gaps for column in self.columns.values()):
+            rows = ({name: value for name, value in row.items() if value is not MISSING} for row in rows)
+        yield from rows
 
     def to_arrow(self, types: Mapping[str, ColumnType] | None = None) -> pa.RecordBatch:
         """The rows as a record batch with the columns `types` (default: this batch's own), in that order.

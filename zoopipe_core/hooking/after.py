@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from zoopipe_core.batches.source import RowNumbers, SourceBatch, index_array
 from zoopipe_core.batches.types import ColumnType, column_type_of
 from zoopipe_core.errors import UnsupportedValueError
 from zoopipe_core.hooking.columns import checked, kept, same_memory
-from zoopipe_core.hooking.rows import Misuse, errors_of, new_entry, raw_rows, run_row_hook
-from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus, Hook, Store
+from zoopipe_core.hooking.entries import RawRows, metadata_of, validated_entry
+from zoopipe_core.hooking.rows import Misuse, errors_of, run_row_hook
+from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, Hook, Store
 from zoopipe_core.schema.rejecting import reject_rows
 from zoopipe_core.schema.validate import Validated
 
@@ -84,17 +86,14 @@ class AfterValidation:
         places = self._ids[self._ids > 0] - self._first
         if not np.array_equal(places, np.arange(source.num_rows)):
             source = _taken(source, places)
-        raw = iter(raw_rows(source, self._wanted)[0])
+        raw, noted = RawRows(source, self._wanted), self._metadata
+        # The rows of the source stand in the order of the ids; a row that a hook added has none.
+        raws = np.where(self._ids > 0, np.cumsum(self._ids > 0) - 1, -1).tolist()
         return [
-            new_entry(
-                identity,
-                number,
-                EntryStatus.VALIDATED,
-                next(raw) if identity > 0 else {},
-                data,
-                self._metadata.get(identity),
+            validated_entry(identity, number, data, raw, place, noted.get(identity) if noted else None)
+            for identity, number, data, place in zip(
+                self._ids.tolist(), good.rows.tolist(), good.dicts(), raws, strict=True
             )
-            for identity, number, data in zip(self._ids.tolist(), good.rows.tolist(), good.dicts(), strict=True)
         ]
 
     def _reject(self, failed: Sequence[Entry], hook: BaseHook) -> None:
@@ -137,13 +136,20 @@ class AfterValidation:
         if entries is None:
             return
         records = [entry["validated_data"] or {} for entry in entries]
-        gone = {name for name in self._present if not any(name in record for record in records)} if records else set()
-        types = {name: kind for name, kind in self._types.items() if name not in gone} | self._declared
+        types = self._types | self._declared
+        if records:
+            gone = [name for name in self._present if not any(name in record for record in records)]
+            types = {name: kind for name, kind in types.items() if name not in gone or name in self._declared}
         self._declared = {}
-        self._ids = np.array([entry["id"] for entry in entries], dtype=np.int64)
-        self._metadata = {entry["id"]: entry["metadata"] for entry in entries if entry.get("metadata")}
-        numbers = np.array([entry["position"] for entry in entries], dtype=np.int64)
-        self._good = ModelBatch.from_rows(records, types, numbers, self._good.source)
+        ids = np.array(list(map(itemgetter("id"), entries)), dtype=np.int64)
+        same_rows, self._ids = np.array_equal(ids, self._ids), ids
+        self._metadata = {entry["id"]: entry["metadata"] for entry in entries if metadata_of(entry)}
+        numbers = np.array(list(map(itemgetter("position"), entries)), dtype=np.int64)
+        old, self._good = self._good, ModelBatch.from_rows(records, types, numbers, self._good.source)
+        if same_rows:
+            for name, column in self._good.columns.items():
+                if name in old.columns:
+                    self._good.columns[name] = column.or_same(old.columns[name])
         unnamed = [name for name in self._good.columns if not isinstance(name, str)]
         if unnamed:
             raise Misuse(f"validated_data has the key {unnamed[0]!r}, and a column's name is a text")

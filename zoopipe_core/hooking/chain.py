@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from zoopipe_core.batches.source import RowNumbers, SourceBatch
@@ -16,6 +16,7 @@ from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import HookError
 from zoopipe_core.hooking.after import AfterValidation, PostHooked, added_types
 from zoopipe_core.hooking.before import BeforeValidation
+from zoopipe_core.hooking.entries import paused_gc
 from zoopipe_core.hooking.rows import Misuse
 from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, Store
 from zoopipe_core.schema.validate import Validated
@@ -114,6 +115,10 @@ class HookChain:
     def _through(self, state: _Side[T], source: str, rows: RowNumbers, store: Store) -> T:
         """Run the hooks as long as there are rows left."""
         where = _rows_text(source, rows)
+        with paused_gc() if any(isinstance(hook, BaseHook) for hook in self.hooks) else nullcontext():
+            return self._run(state, where, store)
+
+    def _run(self, state: _Side[T], where: str, store: Store) -> T:
         for hook in self.hooks:
             if state.num_rows:
                 with _naming(hook, where):

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from zoopipe_core.batches.model import MISSING, Column
 from zoopipe_core.batches.rejects import Errors, RejectBatch, reject_faults
+from zoopipe_core.batches.row_dicts import dicts_of_columns
 from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind, index_array
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
 from zoopipe_core.schema.cells import readable_cells
@@ -114,5 +115,4 @@ def dicts_of(cells: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]
     """The rows of `count` cells a column."""
     if not cells:
         return [{} for _ in range(count)]
-    names = list(cells)
-    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+    return list(dicts_of_columns(cells))

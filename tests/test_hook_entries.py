@@ -1,0 +1,103 @@
+"""Entries whose parts are made when they are looked at: nobody can tell them from plain dicts."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.schema.oracle import text_batch
+from zoopipe_core.hooking.entries import RawRows, paused_gc, validated_entry
+from zoopipe_core.hooks import EntryStatus
+
+
+def lazy(place: int = 1, metadata: dict[str, Any] | None = None) -> Any:
+    raw = RawRows(text_batch({"id": ["1", "2"], "name": ["a", "b"]}), None)
+    return validated_entry(2, 2, {"id": 2}, raw, place, metadata)
+
+
+def plain() -> dict[str, Any]:
+    return {
+        "id": 2,
+        "position": 2,
+        "status": EntryStatus.VALIDATED,
+        "validated_data": {"id": 2},
+        "raw_data": {"id": "2", "name": "b"},
+        "errors": [],
+        "metadata": {},
+    }
+
+
+LOOKS: list[Callable[[Any], Any]] = [
+    lambda e: e["raw_data"],
+    lambda e: e["errors"],
+    lambda e: e.get("metadata", 5),
+    lambda e: e.get("raw_data"),
+    lambda e: e.get("other", 5),
+    lambda e: "errors" in e,
+    lambda e: "other" in e,
+    lambda e: e.setdefault("errors", 5),
+    lambda e: e.setdefault("other", 5),
+    lambda e: sorted(e),
+    lambda e: set(reversed(e)),
+    len,
+    lambda e: sorted(e.keys()),
+    lambda e: len(list(e.values())),
+    lambda e: dict(e.items()),
+    dict,
+    lambda e: {**e},
+    lambda e: e.copy(),
+    lambda e: e | {"x": 1},
+    lambda e: {"x": 1} | e,
+    lambda e: e == plain(),
+    lambda e: plain() == e,
+    lambda e: e != plain(),
+    lambda e: e.pop("raw_data"),
+    lambda e: (e.pop("errors"), e.pop("other", 5)),
+    lambda e: copy.copy(e),
+    lambda e: copy.deepcopy(e),
+    lambda e: pickle.loads(pickle.dumps(e)),
+    lambda e: eval(repr(e), {"EntryStatus": EntryStatus}) if "<" not in repr(e) else repr(sorted(e)),
+    lambda e: [e.popitem() for _ in range(7)] and len(e),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_whatever_is_asked_of_an_entry_the_answer_is_that_of_a_dict(look: Callable[[Any], Any]) -> None:
+    assert look(lazy()) == look(plain())
+
+
+def test_what_a_hook_puts_into_an_entry_stays_there() -> None:
+    entry = lazy()
+    entry["raw_data"]["name"] = "c"
+    entry["metadata"]["seen"] = True
+    entry["errors"].append("no")
+    assert (entry["raw_data"]["name"], entry["metadata"], entry["errors"]) == ("c", {"seen": True}, ["no"])
+    del entry["errors"]
+    assert "errors" not in entry
+    for gone in ("errors", "other"):
+        with pytest.raises(KeyError):
+            entry[gone]
+
+
+def test_notes_and_rows_that_hooks_made_are_there_too() -> None:
+    assert lazy(metadata={"note": 1})["metadata"] == {"note": 1}
+    assert lazy(place=-1)["raw_data"] == {}
+
+
+def test_the_garbage_collector_is_paused_and_comes_back_whatever_happens() -> None:
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError), paused_gc():
+        1 / int(gc.isenabled())
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with paused_gc():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
