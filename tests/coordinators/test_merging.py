@@ -334,3 +334,25 @@ def test_a_device_gets_all_parts_in_order(tmp_path: Path) -> None:
     reader.join(20)
     assert [json.loads(line)["id"] for line in received[0].splitlines()] == [1, 2]
     assert names_in(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("target", ["folder", "folder/", "file/out.jsonl"])
+def test_a_target_that_cannot_be_written_is_told_of_before_any_work_is_done(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    manager = sharded(Pipe(Chunks([rows(1)]), JSONOutputAdapter(f"{tmp_path}/{target}"), None, Row))
+    assert not manager.run()
+    assert manager.report.exception is not None
+    assert manager.report.exception.type == "TargetWriteError"
+    assert manager.report.read_rows == 0
+    assert names_in(tmp_path) == ["file", "folder"]
+
+
+def test_a_relative_target_is_where_it_was_when_the_load_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    manager = sharded(Pipe(Chunks([rows(1)]), "out/rows.jsonl", None, Row))
+    assert manager.pipe_count == 1
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert manager.run()
+    assert names_in(tmp_path) == ["elsewhere", "out", "out/rows.jsonl"]

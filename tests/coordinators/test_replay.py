@@ -266,3 +266,12 @@ def test_without_rows_a_target_has_the_columns_of_the_model() -> None:
 def test_two_values_are_the_same_by_class_too() -> None:
     assert not same(1, True)
     assert not same(0.0, -0.0)
+
+
+def test_a_table_that_is_not_to_be_touched_is_told_of_before_any_work_is_done(database_uri: str) -> None:
+    assert Pipe(rows(7), SQLOutputAdapter(database_uri, "t"), None, Row).run()
+    manager = sharded(Pipe(Chunks([rows(1)]), SQLOutputAdapter(database_uri, "t", "fail"), None, Row))
+    assert not manager.run()
+    assert manager.report.exception is not None
+    assert manager.report.exception.type == "TableExistsError"
+    assert manager.report.read_rows == 0

@@ -9,7 +9,7 @@ from typing import Any
 from zoopipe_core.adapters.base import OutputAdapter
 from zoopipe_core.adapters.paths import PathLike
 from zoopipe_core.coordinators.base import BaseCoordinator, Managed, WorkerResult
-from zoopipe_core.coordinators.merging import merged_file
+from zoopipe_core.coordinators.merging import is_mergeable, merged_file
 from zoopipe_core.coordinators.outputs import NumberedFiles, StagedOutput
 from zoopipe_core.errors import SpecError, TooManyRejectsError
 
@@ -48,7 +48,7 @@ class FileMergeCoordinator(BaseCoordinator):
         if not isinstance(adapter, OutputAdapter):
             return []
         if self.target is not None and not self._outputs:
-            if merged_file(adapter) is None:
+            if not is_mergeable(adapter):
                 raise SpecError(f"{adapter.label} is no file, and cannot be merged into {self.target}")
             adapter = replace(adapter, path=self.target)  # type: ignore[type-var]  # a dataclass
         output = self.stage(adapter)

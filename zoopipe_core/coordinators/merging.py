@@ -24,9 +24,9 @@ from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.coordinators.outputs import Check, StagedOutput, suffix_of
+from zoopipe_core.coordinators.outputs import Check, StagedOutput, absolute_path, suffix_of
 
-__all__ = ["MergedFile", "append_file", "chunks_of", "merged_file", "write_all"]
+__all__ = ["MergedFile", "append_file", "chunks_of", "is_mergeable", "merged_file", "write_all"]
 
 _CHUNK = 2**20
 
@@ -36,7 +36,10 @@ class MergedFile(StagedOutput):
 
     def __init__(self, adapter: Any) -> None:
         super().__init__(adapter, str(adapter.path))
-        self._suffix = suffix_of(str(adapter.path))
+        path = str(adapter.path)
+        self._suffix = suffix_of(path)
+        # The folder may be another one by the time of the merge.
+        self._target = path if is_url(path) else absolute_path(path)
         self._result: AtomicFile | None = None
 
     def path(self, index: int) -> str:
@@ -50,10 +53,15 @@ class MergedFile(StagedOutput):
         """The target's adapter, for another path."""
         return replace(self.adapter, path=path)  # type: ignore[type-var]  # a dataclass
 
+    def start(self) -> None:
+        super().start()
+        # Now, so that a target that cannot be written is told of before any work is done.
+        self._result = AtomicFile(self._target, None, self.folder.path)
+
     def assemble(self, written: Sequence[int], check: Check) -> None:
+        assert self._result is not None
         self._check = check
         check()
-        self._result = AtomicFile(str(self.adapter.path), None, self.folder.path)  # type: ignore[attr-defined]
         self._join(self._result, [self.path(index) for index in written])
         self._result.prepare()
 
@@ -111,15 +119,24 @@ def write_all(adapter: OutputAdapter, types: Mapping[str, ColumnType], batches: 
         writer.abort()
 
 
+def is_mergeable(adapter: OutputAdapter) -> bool:
+    """Whether `adapter` writes a file of which parts can be joined. Looks at nothing but its class."""
+    return _class_name(adapter) in _HOMES
+
+
 def merged_file(adapter: OutputAdapter) -> StagedOutput | None:
     """How parts become the file that `adapter` names; None if it is none that can be merged."""
-    # By the very class: what a subclass writes differently, merging would not know.
-    home = _HOMES.get(f"{type(adapter).__module__}.{type(adapter).__qualname__}")
+    home = _HOMES.get(_class_name(adapter))
     if home is None:
         return None
     module, name = home
     merged: StagedOutput = getattr(importlib.import_module(f"zoopipe_core.coordinators.{module}"), name)(adapter)
     return merged
+
+
+def _class_name(adapter: OutputAdapter) -> str:
+    # The very class: what a subclass writes differently, merging would not know.
+    return f"{type(adapter).__module__}.{type(adapter).__qualname__}"
 
 
 # adapter -> module and class that merges its files

@@ -11,6 +11,7 @@ The same two steps as a `Writer`, so that rows and rejects of a load are publish
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,9 @@ from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.staging import make_staging_folder
 from zoopipe_core.errors import SpecError, TargetWriteError
 
-__all__ = ["Check", "KeptPart", "NumberedFiles", "StagedOutput", "numbered_path", "suffix_of"]
+__all__ = ["Check", "KeptPart", "NumberedFiles", "StagedOutput", "absolute_path", "numbered_path", "suffix_of"]
+
+logger = logging.getLogger(__name__)
 
 Check = Callable[[], None]
 """Raises `LoadAbortedError` if the load was cancelled."""
@@ -102,7 +105,10 @@ class StagedOutput(ABC):
         """Make the result visible."""
         self.show()
         self._published = True
-        self.folder.remove(keep_folders=True)
+        try:
+            self.folder.remove(keep_folders=True)
+        except OSError:  # the load is complete, whatever is left of its parts
+            logger.warning("%s is complete, but its parts cannot be removed", self.adapter.label, exc_info=True)
 
     @abstractmethod
     def show(self) -> None:
@@ -122,6 +128,12 @@ class StagedOutput(ABC):
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def absolute_path(path: str) -> str:
+    """A local path that stays the same when the process goes to another folder."""
+    path = local_path(path)
+    return os.path.abspath(path) + ("/" if path.endswith("/") else "")
 
 
 def suffix_of(path: str) -> str:
@@ -162,7 +174,7 @@ class NumberedFiles(StagedOutput):
                 f"{adapter.label}: merge=False leaves numbered files, which are renamed together; that needs a local "
                 "path. Merge them, or give each pipe an output of its own"
             )
-        self._path = local_path(path)
+        self._path = absolute_path(path)
         if os.path.exists(self._path) and not os.path.isfile(self._path):
             raise SpecError(f"{adapter.label} is no regular file and cannot be written in parts; use merge=True")
 

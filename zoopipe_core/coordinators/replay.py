@@ -61,6 +61,12 @@ class _ReplayedOutput(StagedOutput):
     def part(self, index: int, count: int) -> OutputAdapter:
         return BatchPart(self.path(index), self.adapter.label, self.adapter.wants_json, self._key)
 
+    def start(self) -> None:
+        super().start()
+        # So that a target that cannot be written is told of before any work is done. It is not kept open meanwhile: a
+        # transaction would be idle for hours, and some databases let nobody else read.
+        self.adapter.open().abort()
+
     def assemble(self, written: Sequence[int], check: Check) -> None:
         check()
         self._writer = writer = self.adapter.open()

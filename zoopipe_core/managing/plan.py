@@ -10,7 +10,7 @@ from typing import Any
 
 from zoopipe_core.adapters.base import OutputAdapter, Scan
 from zoopipe_core.coordinators.base import BaseCoordinator
-from zoopipe_core.coordinators.merging import merged_file
+from zoopipe_core.coordinators.merging import is_mergeable
 from zoopipe_core.coordinators.outputs import KeptPart
 from zoopipe_core.coordinators.replay import ReplayCoordinator
 from zoopipe_core.errors import SpecError
@@ -102,7 +102,7 @@ def _refuse_common_files(pipes: Sequence[Pipe]) -> None:
     seen: set[str] = set()
     for pipe in pipes:
         for output in (pipe.output_adapter, pipe.error_output_adapter):
-            if output is None or output.place is None or merged_file(output) is None:
+            if output is None or output.place is None or not is_mergeable(output):
                 continue
             if output.place in seen:
                 raise SpecError(f"two pipes write to {output.label}; give each one an output of its own")
