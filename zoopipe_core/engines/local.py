@@ -18,7 +18,7 @@ from zoopipe_core.engines.slots import Slot, memory_file
 from zoopipe_core.engines.worker import failed_report, first_report
 from zoopipe_core.errors import EngineError, LoadAbortedError, SpecError, WorkerDiedError
 from zoopipe_core.executors import usable_cores
-from zoopipe_core.report import PipeReport, PipeStatus
+from zoopipe_core.report import PipeReport, PipeStatus, describe_exception
 
 __all__ = ["LocalEngine", "LocalWorker", "Message"]
 
@@ -135,7 +135,11 @@ class LocalWorker(Worker):
             if self._told_to_end:
                 self._finish(_aborted(self._task, how, self._latest))
             else:
-                self._finish(failed_report(self._task, WorkerDiedError(how), self._latest))
+                error = WorkerDiedError(how)
+                report = failed_report(self._task, error, self._latest)
+                # There was no exception here: what the worker said of its end takes the place of the traceback.
+                told = describe_exception(error, self._interpreter.last_words)
+                self._finish(replace(report, exception=told))
         return self._latest
 
     def _finish(self, report: PipeReport) -> None:

@@ -113,8 +113,13 @@ class Interpreter:
         with contextlib.suppress(OSError):  # it is gone already
             self._channel.shutdown(socket.SHUT_WR)
 
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error."""
+        return bytes(self._last_words).decode(errors="replace")
+
     def describe_end(self) -> str:
-        """How the process ended, and what it last wrote to standard error."""
+        """How the process ended, and the last of its last words."""
         code = self._process.returncode
         if self._status_taken:
             how = "and its exit status was taken by another part of this program"
@@ -124,7 +129,7 @@ class Interpreter:
             how = f"killed by {_signal_name(-code)}"
             if -code == signal.SIGKILL:
                 how += ", which is also how the system answers a lack of memory"
-        words = bytes(self._last_words).decode(errors="replace").strip()
+        words = self.last_words.strip()
         tail = f"; the end of its standard error:\n{words[-SHOWN_WORDS_CHARS:]}" if words else ""
         return f"the worker process {self.pid} ended without a result, {how}{tail}"
 
