@@ -59,7 +59,6 @@ def test_a_record_may_be_longer_than_its_part(path: Path) -> None:
         ("in.json", {"format": "array"}, "array"),
         ("in.jsonl", {"encoding": "utf-16"}, "utf-16-le"),
         ("in.jsonl", {"encoding": "shift-jis"}, "shift_jis"),
-        ("in.jsonl", {"limit": 2}, "limit=2"),
     ],
 )
 def test_what_cannot_be_cut_says_why(tmp_path: Path, name: str, options: dict[str, object], reason: str) -> None:

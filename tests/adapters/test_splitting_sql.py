@@ -200,6 +200,10 @@ def test_a_snapshot_lives_as_long_as_its_parts(postgres_uri: str) -> None:
     del parts
     gc.collect()
     assert execute(postgres_uri, sessions) == [(0,)]
+    split = SQLInputAdapter(postgres_uri, table_name="t").split(3)
+    split.release()
+    split.release()
+    assert execute(postgres_uri, sessions) == [(0,)]
 
 
 def test_parts_show_no_password(postgres_uri: str) -> None:

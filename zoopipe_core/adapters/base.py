@@ -176,6 +176,10 @@ def scan_here(function: Callable[[T], R], items: Iterable[T], /) -> list[R]:
     return [function(item) for item in items]
 
 
+def _nothing() -> None:
+    """What there is to release for most inputs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """An input in pieces that, read one after the other, give what the whole gives: rows, faults, row numbers.
@@ -183,10 +187,13 @@ class Split:
     Attributes:
         parts: at least one; adapters of any kind, each reads its own piece only.
         note: why there are fewer parts than were asked for, or None. For the log and the report.
+        release: ends what the parts need of this process, such as a snapshot of a database; to be called when all are
+            read. The parts given here keep it as long as they live, copies of them do not.
     """
 
     parts: tuple[InputAdapter, ...]
     note: str | None = None
+    release: Callable[[], object] = field(default=_nothing, compare=False, repr=False)
 
 
 class InputAdapter(_Adapter):

@@ -35,7 +35,7 @@ from zoopipe_core.kernels.records import (
 )
 from zoopipe_core.kernels.switch import SWITCH
 
-__all__ = ["Characters", "Outcome", "Stretch", "chain", "records_end", "scan_block", "scan_stretch"]
+__all__ = ["Characters", "Outcome", "Stretch", "chain", "reach", "records_end", "scan_block", "scan_stretch"]
 
 # How many bytes of CSV stand for a row, where kernels are loaded for so many rows.
 BYTES_PER_ROW = 64
@@ -167,6 +167,24 @@ def records_end(path: str, start: int, stop: int, characters: Characters) -> int
             if run.first_end != NONE:
                 return run.first_end
     return None
+
+
+def reach(stretch: Stretch, records: int) -> int:
+    """A place within a stretch, which begins with a record, before which so many records end; else its end.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    use_kernel = SWITCH.ready(records)
+    run = _Run(START)
+    if not records:
+        return stretch.start
+    with open_bytes(stretch.path) as file:
+        for position, block in blocks_of(file, stretch.start, stretch.stop):
+            run.step(block, position, stretch.characters, use_kernel)
+            if run.count >= records:
+                return position + len(block)
+    return stretch.stop
 
 
 # ---- without kernels ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from zoopipe_core.adapters.base import Scan
 from zoopipe_core.adapters.byte_ranges import find_breaks, open_bytes, why_not_cut
 from zoopipe_core.adapters.csv_reader import OpenCSV
-from zoopipe_core.adapters.csv_scan import Characters, Stretch, chain, records_end, scan_stretch
+from zoopipe_core.adapters.csv_scan import Characters, Stretch, chain, reach, records_end, scan_stretch
 from zoopipe_core.adapters.splitting import Cuts, Piece
 from zoopipe_core.errors import SourceError
 
@@ -40,15 +40,17 @@ def cut_csv(adapter: CSVInputAdapter, piece: Piece, targets: Sequence[int], scan
         if body is None:
             return Cuts(reason="has a header whose end is not certain")
         characters = Characters.of(adapter.dialect)
+        end = size
         if adapter.limit is not None:
-            return Cuts(reason=f"is read only up to limit={adapter.limit:,}")
-        places = find_breaks(piece.path, targets, body, size, characters.breaks)
-        starts, stops = [body, *places], [*places, size]
+            end = reach(Stretch(piece.path, body, size, characters), adapter.limit)
+        targets = [body + (end - body) * target // size for target in targets]
+        places = find_breaks(piece.path, targets, body, end, characters.breaks)
+        starts, stops = [body, *places], [*places, end]
         stretches = [Stretch(piece.path, start, stop, characters) for start, stop in zip(starts, stops, strict=True)]
         cuts, _ = chain(stretches, scan(scan_stretch, stretches))
     except SourceError as error:  # its reader meets it at the right place
         return Cuts(reason=f"is left whole, since it cannot be read: {error}")
-    return Cuts(tuple(cuts))
+    return Cuts(tuple(cut for cut in cuts if adapter.limit is None or cut.first_row <= adapter.limit))
 
 
 def _body_start(file: OpenCSV, size: int) -> int | None:

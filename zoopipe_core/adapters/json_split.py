@@ -27,7 +27,7 @@ from zoopipe_core.kernels.switch import SWITCH
 if TYPE_CHECKING:
     Notes = npt.NDArray[np.int64]
 
-__all__ = ["LineStretch", "count_block", "count_lines", "cut_json"]
+__all__ = ["LineStretch", "count_block", "count_lines", "cut_json", "reach"]
 
 # How many bytes of JSON stand for a row, where kernels are loaded for so many rows.
 BYTES_PER_ROW = 128
@@ -39,8 +39,6 @@ def cut_json(adapter: JSONInputAdapter, piece: Piece, targets: Sequence[int], sc
     """Where a file can be cut: at the first line that begins at or behind each target."""
     if adapter.format == "array":
         return Cuts(reason="is one JSON array, whose elements are only found by reading it from its beginning")
-    if adapter.limit is not None:
-        return Cuts(reason=f"is read only up to limit={adapter.limit:,}")
     try:
         encoding, mark_bytes = file_encoding(adapter, piece.path)
         source = ByteSource(piece.path, adapter.compression, adapter.limits)
@@ -48,14 +46,19 @@ def cut_json(adapter: JSONInputAdapter, piece: Piece, targets: Sequence[int], sc
         reason = why_not_cut(source, encoding)
         if reason is not None:
             return Cuts(reason=reason)
-        places = find_breaks(piece.path, targets, mark_bytes, piece.size or 0, _LINE_END)
+        end = size = piece.size or 0
+        if adapter.limit is not None:
+            end = reach(LineStretch(piece.path, mark_bytes, size), adapter.limit)
+        targets = [mark_bytes + (end - mark_bytes) * target // size for target in targets]
+        places = find_breaks(piece.path, targets, mark_bytes, end, _LINE_END)
         bounds = pairwise([mark_bytes, *places])
         counts = scan(count_lines, [LineStretch(piece.path, start, stop) for start, stop in bounds])
     except SourceError as error:  # its reader meets it at the right place
         return Cuts(reason=f"is left whole, since it cannot be read: {error}")
     firsts = accumulate(counts, initial=1)
     next(firsts)
-    return Cuts(tuple(Cut(place, first) for place, first in zip(places, firsts, strict=True)))
+    cuts = [Cut(place, first) for place, first in zip(places, firsts, strict=True)]
+    return Cuts(tuple(cut for cut in cuts if adapter.limit is None or cut.first_row <= adapter.limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,24 @@ def count_lines(stretch: LineStretch) -> int:
         for _, block in blocks_of(file, stretch.start, stretch.stop):
             (scan_lines if use_kernel else count_block)(block, notes)
     return int(notes[1])
+
+
+def reach(stretch: LineStretch, records: int) -> int:
+    """A place within a stretch before which so many records end; else its end.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    use_kernel = SWITCH.ready(records)
+    notes = np.array([BLANK_LINE, 0], np.int64)
+    if not records:
+        return stretch.start
+    with open_bytes(stretch.path) as file:
+        for position, block in blocks_of(file, stretch.start, stretch.stop):
+            (scan_lines if use_kernel else count_block)(block, notes)
+            if notes[1] >= records:
+                return position + len(block)
+    return stretch.stop
 
 
 def count_block(data: Bytes, notes: Notes) -> None:

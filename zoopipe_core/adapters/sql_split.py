@@ -107,7 +107,7 @@ def split_sql(adapter: SQLInputAdapter, count: int, scan: Scan) -> Split:
     if len(filled) < 2:
         holder.close()
         return Split((adapter,), note)
-    return Split(tuple(filled), note)
+    return Split(tuple(filled), note, holder.close)
 
 
 def count_rows(part: SQLPart) -> int:
