@@ -83,4 +83,4 @@ def test_rows_and_rejects_are_those_of_a_serial_run(
     kinds = [(kind.field, kind.type, kind.count) for kind in serial.report.rejections]
     assert [(kind.field, kind.type, kind.count) for kind in manager.report.rejections] == kinds
     if name == "compressed csv" and workers > 1:
-        assert any("split" in note for note in manager.report.notes)
+        assert any("1 part and not in" in note for note in manager.report.notes)

@@ -25,7 +25,7 @@ class FileMergeCoordinator(BaseCoordinator):
 
     Args:
         target: the file that several pipes write together; the format and the options are those of their own outputs,
-            whose paths are not used. None: the output of the pipe that is sharded.
+            whose paths are not used. None: the output of the pipe that is sharded, or of the first of several.
         merge: False to leave complete, numbered files instead: ``users-00000-of-00004.jsonl``.
 
     >>> from zoopipe_core import JSONOutputAdapter

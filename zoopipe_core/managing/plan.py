@@ -114,9 +114,14 @@ def _check_alike(outputs: Sequence[OutputAdapter | None]) -> None:
     alike = {type(output).__name__: output for output in outputs}
     if len(alike) > 1:
         raise SpecError(f"outputs of different kinds cannot be merged: {', '.join(sorted(alike))}")
-    forms: list[Any] = [replace(output, path="same") for output in outputs]  # type: ignore[type-var]  # dataclasses
+    forms = [_form(output) for output in outputs]
     if any(form != forms[0] for form in forms):
         raise SpecError(f"outputs with different options cannot be merged: {outputs[0]!r} and others")
+
+
+def _form(output: Any) -> Any:
+    """An output without its place, if it is a file."""
+    return replace(output, path="same") if output is not None and is_mergeable(output) else output
 
 
 class ShardedPipe(Planner):

@@ -1,4 +1,4 @@
-"""Contract suites for adapters of your own.
+"""Contract suites for adapters and coordinators of your own, and an engine without processes.
 
 A class that subclasses `InputAdapterContract` or `OutputAdapterContract` in a test file, and says in some lines how a
 source is made or a target is read back, runs every test that zoopipe's own adapters pass:
@@ -15,10 +15,22 @@ Needs pytest.
 import pytest
 
 # So that a failed assertion of a contract shows the values; before the modules are imported.
-pytest.register_assert_rewrite("zoopipe_core.testing.inputs", "zoopipe_core.testing.outputs")
+pytest.register_assert_rewrite(
+    "zoopipe_core.testing.coordinators", "zoopipe_core.testing.inputs", "zoopipe_core.testing.outputs"
+)
 
+from zoopipe_core.testing.coordinators import CoordinatorContract  # noqa: E402
+from zoopipe_core.testing.engines import ThreadEngine  # noqa: E402
 from zoopipe_core.testing.inputs import InputAdapterContract  # noqa: E402
 from zoopipe_core.testing.outputs import OutputAdapterContract  # noqa: E402
 from zoopipe_core.testing.rows import read_rows, rows_of, write_rows  # noqa: E402
 
-__all__ = ["InputAdapterContract", "OutputAdapterContract", "read_rows", "rows_of", "write_rows"]
+__all__ = [
+    "CoordinatorContract",
+    "InputAdapterContract",
+    "OutputAdapterContract",
+    "ThreadEngine",
+    "read_rows",
+    "rows_of",
+    "write_rows",
+]
