@@ -43,7 +43,7 @@ LOOKS: list[Callable[[Any], Any]] = [
     lambda e: e.setdefault("errors", 5),
     lambda e: e.setdefault("other", 5),
     lambda e: sorted(e),
-    lambda e: set(reversed(e)),
+    lambda e: len(list(reversed(e))),
     len,
     lambda e: sorted(e.keys()),
     lambda e: len(list(e.values())),

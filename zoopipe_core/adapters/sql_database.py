@@ -171,6 +171,8 @@ class Database(ABC):
     """Whether names that differ in case only are the same."""
     stages: bool
     """Whether rows are always gathered in a temporary table first, so that the database is locked for a moment only."""
+    any_thread: bool = False
+    """Whether `ingest` may be called in another thread than the rest, while nothing else is."""
     chunk_rows: int
     """The number of rows that is worth a statement of its own."""
 

@@ -86,7 +86,10 @@ class DuckDB(Database):
 
     ignores_case = True
     stages = False
-    chunk_rows = 2 * 122_880  # two of its row groups
+    any_thread = True
+    # One of its row groups: just so many rows are compressed and written at once, and others at the checkpoint, a
+    # second time. Measured with 1,000,000 rows of 8 columns: 0.6 s of CPU time instead of 1.3.
+    chunk_rows = 122_880
 
     def __init__(self, url: DatabaseURL, *, read_only: bool) -> None:
         self.url = url

@@ -96,6 +96,7 @@ class PostgreSQL(Database):
 
     ignores_case = False
     stages = False
+    any_thread = True
     chunk_rows = 65_536
 
     def __init__(self, url: DatabaseURL, *, read_only: bool) -> None:

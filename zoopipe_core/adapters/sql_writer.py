@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -77,6 +79,8 @@ class SQLWriter(Writer):
         self._created = False
         self._chunk: list[pa.RecordBatch] = []
         self._chunk_rows = self._chunk_bytes = 0
+        self._flusher: ThreadPoolExecutor | None = None
+        self._flushing: Future[int] | None = None
         self._given_rows = self._taken_rows = self._bytes = 0
         try:
             if not self._database.stages:
@@ -200,19 +204,39 @@ class SQLWriter(Writer):
                 f"the rows have columns that the first ones had not, and {self._label} was begun without them: "
                 f"{show_names(unknown)}; name them in the model, or in the hook's `adds`"
             )
-        if not batch.num_rows:
-            return
-        self._settle(batch)
+        if batch.num_rows:
+            self._settle(batch)
+            self._hold(self._record(batch))
+
+    def encode(self, batch: ModelBatch) -> ModelBatch | pa.RecordBatch:
+        """The rows as the table takes them, once that is settled."""
+        if any(column.open for column in self._columns.values()) or batch.columns.keys() - self._columns.keys():
+            return batch
+        return self._record(batch)
+
+    def write_encoded(self, encoded: Any) -> None:
+        if isinstance(encoded, ModelBatch):
+            self.write(encoded)
+        else:
+            self._hold(encoded)
+
+    def _record(self, batch: ModelBatch) -> pa.RecordBatch:
         arrays = [self._array(batch, name, column) for name, column in self._columns.items()]
-        record = pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self._columns.values()])
+        return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self._columns.values()])
+
+    def _hold(self, record: pa.RecordBatch) -> None:
         if self._chunk and record.schema != self._chunk[0].schema:
             self._flush()
-        self._chunk.append(record)
-        self._chunk_rows += record.num_rows
-        self._chunk_bytes += record.nbytes
         self._given_rows += record.num_rows
-        if self._chunk_rows >= self._database.chunk_rows or self._chunk_bytes >= CHUNK_BYTES:
-            self._flush()
+        while record.num_rows:
+            # Never more than the database asks for.
+            piece = record.slice(0, self._database.chunk_rows - self._chunk_rows)
+            record = record.slice(piece.num_rows)
+            self._chunk.append(piece)
+            self._chunk_rows += piece.num_rows
+            self._chunk_bytes += piece.nbytes
+            if self._chunk_rows == self._database.chunk_rows or self._chunk_bytes >= CHUNK_BYTES:
+                self._flush()
 
     def _settle(self, batch: ModelBatch) -> None:
         """Let the first values of columns that are still open decide what those hold."""
@@ -226,6 +250,7 @@ class SQLWriter(Writer):
             settled = replace(self._fresh(name, known, self._plain(name, known)), nullable=column.nullable)
             if settled.type_name != column.type_name and self._created:
                 self._flush()
+                self._await_flush()
                 self._database.alter_type(self._staging or self._table, column.name, settled.type_name)
             self._columns[name] = settled
 
@@ -246,15 +271,32 @@ class SQLWriter(Writer):
         return array if column.fit.encode is None else column.fit.encode(array)
 
     def _flush(self) -> None:
+        """Let the database take what was gathered, while the load goes on; one chunk at a time."""
         chunk, self._chunk = self._chunk, []
         if not chunk:
             return
+        self._await_flush()
         self._create()
-        self._taken_rows += self._database.ingest(
-            self._staging or self._table, chunk, temporary=self._staging is not None
-        )
+        target, temporary = self._staging or self._table, self._staging is not None
+        if self._database.any_thread:
+            self._flusher = self._flusher or ThreadPoolExecutor(1, "zoopipe-sql")
+            self._flushing = self._flusher.submit(self._database.ingest, target, chunk, temporary=temporary)
+        else:
+            self._taken_rows += self._database.ingest(target, chunk, temporary=temporary)
         self._bytes += self._chunk_bytes
         self._chunk_rows = self._chunk_bytes = 0
+
+    def _await_flush(self) -> None:
+        flushing, self._flushing = self._flushing, None
+        if flushing is not None:
+            self._taken_rows += flushing.result()
+
+    def _end_flushing(self) -> None:
+        """Nothing is under way any more, whatever became of it."""
+        self._flushing = None
+        if self._flusher is not None:
+            self._flusher.shutdown(wait=True, cancel_futures=True)
+            self._flusher = None
 
     # ---- tables -----------------------------------------------------------------------------------------------
 
@@ -311,6 +353,8 @@ class SQLWriter(Writer):
         if self._state != "open":
             return
         self._flush()
+        self._await_flush()
+        self._end_flushing()
         self._create()
         self._check_counts(self._count())
         if self._staging is not None and not self._database.stages:
@@ -342,6 +386,7 @@ class SQLWriter(Writer):
             return
         self._state = "aborted"
         self._chunk = []
+        self._end_flushing()
         try:
             self._database.rollback()
         except DatabaseConnectionError:
