@@ -19,7 +19,8 @@ from typing import Self
 
 from zoopipe_core.coordinators.base import BaseCoordinator, WorkerResult
 from zoopipe_core.display import ReportCallback, progress_display
-from zoopipe_core.engines.base import BaseEngine
+from zoopipe_core.engines.base import BaseEngine, WorkerTask
+from zoopipe_core.engines.worker import first_report
 from zoopipe_core.errors import LoadAbortedError, LoadFailedError, SpecError
 from zoopipe_core.executors import BatchExecutor
 from zoopipe_core.managing.plan import GivenPipes, Plan, Planner, ShardedPipe
@@ -232,7 +233,7 @@ class PipeManager:
     def pipe_reports(self) -> list[PipeReport]:
         """The latest report of each pipe, in order; none if planning has failed."""
         if self._run is None:
-            return [replace(pipe.report, pipe_index=index) for index, pipe in enumerate(self._planned().pipes)]
+            return [first_report(WorkerTask(index, pipe)) for index, pipe in enumerate(self._planned().pipes)]
         while not self._progress.wait_for_plan(WAIT_SECONDS) and self.is_running:
             pass
         return self._progress.reports()

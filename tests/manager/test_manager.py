@@ -277,6 +277,19 @@ def test_no_more_workers_run_than_the_engine_has_room_for(tmp_path: Path) -> Non
     assert max(running) <= 2
 
 
+def test_an_earlier_run_of_the_pipe_is_nobody_s_business(tmp_path: Path) -> None:
+    pipe = pipe_of(tmp_path / "out.jsonl", rows(1), rows(2))
+    assert pipe.run()
+    for manager in (sharded(pipe), PipeManager([pipe], engine=ThreadEngine())):
+        assert (manager.report.status, manager.report.read_rows) == (PipeStatus.PENDING, 0)
+        assert (manager.report.source, manager.report.target) == ("chunks", str(tmp_path / "out.jsonl"))
+        assert {report.status for report in manager.pipe_reports} == {PipeStatus.PENDING}
+        seen: list[PipeReport] = []
+        assert manager.run(on_report_update=seen.append)
+        assert manager.report.loaded_rows == 2
+        assert [report.is_finished for report in seen] == [False] * (len(seen) - 1) + [True]
+
+
 # ---- failures -------------------------------------------------------------------------------------------------------
 
 

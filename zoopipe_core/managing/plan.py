@@ -13,6 +13,8 @@ from zoopipe_core.coordinators.base import BaseCoordinator
 from zoopipe_core.coordinators.merging import is_mergeable
 from zoopipe_core.coordinators.outputs import KeptPart
 from zoopipe_core.coordinators.replay import ReplayCoordinator
+from zoopipe_core.engines.base import WorkerTask
+from zoopipe_core.engines.worker import first_report
 from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor
 from zoopipe_core.pipe import Pipe
@@ -57,7 +59,8 @@ class Planner(ABC):
 
 
 def _outline(pipe: Pipe) -> PipeReport:
-    return replace(pipe.report, pipe_index=0)
+    # Not the pipe's own report, which may be that of an earlier run.
+    return first_report(WorkerTask(0, pipe))
 
 
 class GivenPipes(Planner):

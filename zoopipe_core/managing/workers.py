@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 from dataclasses import replace
 
 from zoopipe_core.engines.base import BaseEngine, Worker, WorkerTask
+from zoopipe_core.engines.worker import failed_report, first_report
 from zoopipe_core.errors import (
     EngineError,
     LoadAbortedError,
@@ -23,7 +23,7 @@ from zoopipe_core.errors import (
 )
 from zoopipe_core.managing.plan import Plan
 from zoopipe_core.managing.progress import ManagerProgress
-from zoopipe_core.report import ExceptionInfo, PipeReport, PipeStatus, describe_exception, now
+from zoopipe_core.report import ExceptionInfo, PipeReport, PipeStatus
 
 __all__ = ["ShardFailedError", "Workers", "check_account"]
 
@@ -100,20 +100,11 @@ class Workers:
         while self._waiting and len(self._active) < max(1, self._engine.capacity):
             index = self._waiting.popleft()
             attempt = self._attempts[index] = self._attempts.get(index, 0) + 1
+            task = WorkerTask(index, self._plan.pipes[index], attempt)
             try:
-                self._active[index] = self._engine.launch(WorkerTask(index, self._plan.pipes[index], attempt))
+                self._active[index] = self._engine.launch(task)
             except ZoopipeError as error:
-                self._ended(index, self._not_launched(index, attempt, error))
-
-    def _not_launched(self, index: int, attempt: int, error: ZoopipeError) -> PipeReport:
-        return replace(
-            self._plan.pipes[index].report,
-            pipe_index=index,
-            attempt=attempt,
-            status=PipeStatus.FAILED,
-            finished_at=now(),
-            exception=describe_exception(error, "".join(traceback.format_exception(error))),
-        )
+                self._ended(index, failed_report(task, error))
 
     def _look(self) -> None:
         for index, worker in list(self._active.items()):
@@ -133,7 +124,7 @@ class Workers:
             return
         if self._may_retry(report):
             logger.warning("%s failed and is run again: %s", self._name(index), report.exception)
-            self._progress.update(index, PipeReport(pipe_index=index, attempt=report.attempt + 1, source=report.source))
+            self._progress.update(index, first_report(WorkerTask(index, self._plan.pipes[index], report.attempt + 1)))
             self._waiting.append(index)
             return
         self._progress.settle(index, report)
@@ -185,7 +176,7 @@ class Workers:
             self._progress.settle(index, report if report.is_finished else replace(report, status=PipeStatus.FAILED))
         self._active.clear()
         for index in self._waiting:
-            pending = replace(self._plan.pipes[index].report, pipe_index=index)
+            pending = first_report(WorkerTask(index, self._plan.pipes[index]))
             self._progress.settle(index, replace(pending, status=PipeStatus.ABORTED))
         self._waiting.clear()
 
