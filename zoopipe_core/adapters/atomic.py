@@ -22,13 +22,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from zoopipe_core.adapters.file_moves import copy_range, sync_folder
+from zoopipe_core.adapters.file_moves import copy_range, start_writeback, sync_folder
 from zoopipe_core.adapters.paths import filesystem_of, infer_compression, is_url, local_path, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
 
 __all__ = ["AtomicFile"]
 
 PRIVATE_FILE = 0o600
+WRITEBACK_BYTES = 8 * 2**20
 # Leaves room in the 255 bytes of a name for what is put around it.
 _MAX_NAME_BYTES = 200
 _ATTEMPTS = 5
@@ -190,6 +191,7 @@ class _CountedSink(io.RawIOBase):
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self._told = 0
         self.count = 0
         self.discard = False
 
@@ -204,6 +206,9 @@ class _CountedSink(io.RawIOBase):
             taken = int(self._file.write(view))
             self.count += taken
             view = view[taken:]
+        if self.count - self._told >= WRITEBACK_BYTES:
+            start_writeback(self._file, self._told, self.count - self._told)
+            self._told = self.count
         return size
 
     def tell(self) -> int:
@@ -211,7 +216,7 @@ class _CountedSink(io.RawIOBase):
 
     def redirect(self, file: Any, count: int) -> None:
         """Go on with another file, which holds `count` bytes by now."""
-        self._file, self.count = file, count
+        self._file, self.count, self._told = file, count, count
 
 
 # ---- where the bytes go ---------------------------------------------------------------------------------------
