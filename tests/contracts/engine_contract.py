@@ -143,6 +143,27 @@ def use_up_memory() -> None:
         kept.append(bytearray(16 << 20))
 
 
+def use_up_memory_for_good() -> None:
+    """Not even what is needed to tell of it is left."""
+    import resource
+
+    sys.dont_write_bytecode = True
+    kept = store_of_memory()
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+    size = 1 << 20
+    while size > 16:
+        try:
+            kept.append(bytearray(size))
+        except MemoryError:
+            size //= 2
+    raise MemoryError
+
+
+def store_of_memory() -> list[bytearray]:
+    """A list that outlives its user."""
+    return sys.__dict__.setdefault("kept_memory", [])
+
+
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
     """The first true value of `condition`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -348,6 +369,14 @@ class EngineContract:
         assert report.status is PipeStatus.FAILED
         assert report.exception is not None
         assert told in f"{report.exception.type} {report.exception.message}"
+        assert (tmp_path / "out.jsonl").read_bytes() == before
+
+    def test_a_worker_without_any_memory_left_is_told_of(self, launch: Callable[..., Worker], tmp_path: Path) -> None:
+        before = self.old_target(tmp_path)
+        report = final(launch(self.pipe(tmp_path, hooks=(At("middle", use_up_memory_for_good, tmp_path),))))
+        assert report.status is PipeStatus.FAILED
+        assert report.exception is not None
+        assert report.exception.type in ("EngineError", "HookError", "MemoryError", "WorkerDiedError")
         assert (tmp_path / "out.jsonl").read_bytes() == before
 
     @pytest.mark.parametrize("point", ["start", "middle", "last row"])

@@ -143,6 +143,13 @@ CALLS = {
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
         print(load(ENGINE()), "rows")
         """,
+    "a program that has imported a scheduler": """
+        for name in ("airflow", "prefect"):
+            with open(f"{name}.py", "w") as file:
+                file.write("LOADED = True")
+        import airflow, prefect
+        print(load(ENGINE()), "rows")
+        """,
     "an event loop": """
         import asyncio
         async def work():

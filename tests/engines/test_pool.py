@@ -264,7 +264,7 @@ class NotThere:
 NOT_THERE = NotThere()
 
 
-def test_a_pipe_that_cannot_be_loaded_fails_and_leaves_its_process_fit(engine: ZoosyncPoolEngine) -> None:
+def test_a_pipe_that_cannot_be_loaded_fails_and_its_process_is_replaced(engine: ZoosyncPoolEngine) -> None:
     first, _ = run(engine)
     hook = Tell(len, Path("answer"))
     hook.path = NOT_THERE  # type: ignore[assignment]
@@ -279,7 +279,9 @@ def test_a_pipe_that_cannot_be_loaded_fails_and_leaves_its_process_fit(engine: Z
     assert report.source == "list"
     assert report.exception is not None
     assert "No module named 'nowhere'" in report.exception.message
-    assert pid == first == run(engine)[0]
+    assert pid == first
+    wait_until(lambda: not is_running(first), "its end")
+    assert run(engine)[0] != first
 
 
 def test_rows_of_a_pool_stay_where_they_were_collected(engine: ZoosyncPoolEngine) -> None:

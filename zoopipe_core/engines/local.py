@@ -61,8 +61,8 @@ class LocalWorker(Worker):
         task: what is to be run.
         interpreter: the process that runs it.
         message: the task as it is sent; it stays the caller's.
-        give_back: called once when the process has done the task and may do others. None: it does this one only, and
-            ends by itself.
+        give_back: called once when the process has done the task and may do others, which it may not after a
+            failure. None: it does this one only, and ends by itself.
 
     Raises:
         EngineError: the process does not take the task.
@@ -128,8 +128,11 @@ class LocalWorker(Worker):
         if self._latest.is_finished:
             self._finish(self._latest)
             if self._give_back is not None and not has_ended:
-                self._is_ours = False
-                self._give_back()
+                if self._latest.status is PipeStatus.FAILED:
+                    self._interpreter.finish()  # who knows what state it is in; out of memory, perhaps
+                else:
+                    self._is_ours = False
+                    self._give_back()
         elif has_ended:
             how = self._interpreter.describe_end()
             if self._told_to_end:
@@ -168,6 +171,11 @@ class LocalEngine(BaseEngine):
             raise SpecError(f"{name} has to be a whole number of at least 1, or None, not {count!r}")
         self._name = name
         self._count = count
+        self._disown()
+        _engines.add(self)
+
+    def _disown(self) -> None:
+        """Forget all workers, as a forked child has to: they are its parent's, and so may be who holds the lock."""
         self._lock = threading.Lock()
         self._workers: weakref.WeakSet[LocalWorker] = weakref.WeakSet()
 
@@ -206,3 +214,15 @@ class LocalEngine(BaseEngine):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         LocalEngine.__init__(self, **state)
+
+
+_engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for engine in tuple(_engines):
+        engine._disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

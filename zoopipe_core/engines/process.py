@@ -68,7 +68,15 @@ class Interpreter:
         self._process, self._channel, self._stderr = _start(keep)
         self._pidfd = _open_pidfd(self.pid)
         _living.add(self)
-        threading.Thread(target=self._watch, name=f"zoopipe-worker-{self.pid}", daemon=True).start()
+        watching = threading.Thread(target=self._watch, name=f"zoopipe-worker-{self.pid}", daemon=True)
+        try:
+            watching.start()
+        except RuntimeError as error:
+            _kill_group(self.pid)
+            self._process.wait()
+            _living.discard(self)
+            self._close()
+            raise EngineError(f"no worker process can be watched: {error}") from error
 
     @property
     def pid(self) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from zoopipe_core.engines.base import WorkerTask
+from zoopipe_core.errors import EngineError
 from zoopipe_core.report import PipeReport, PipeStatus, describe_exception, now
 from zoopipe_core.running import ABORT_GRACE_SECONDS
 
@@ -62,6 +63,9 @@ def run_pipe(task: WorkerTask, publish: Publish, should_stop: ShouldStop) -> Pip
         pipe.shutdown(ABORT_GRACE_SECONDS)
         raise
     report = snapshot()
+    if not report.is_finished:
+        # Its thread ended, and could not even say so.
+        report = failed_report(task, EngineError("the load ended without a result; is there no memory left?"), report)
     publish(report)
     return report
 
