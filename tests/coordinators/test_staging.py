@@ -1,5 +1,6 @@
 """The folder of parts: private, locked, and gone afterwards."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -202,6 +203,24 @@ def test_who_looks_for_abandoned_folders_does_not_disturb_one_that_is_being_made
     folder.check()
     folder.remove()
     assert names_in(temporary) == []
+
+
+def test_without_locks_a_load_goes_on_and_leaves_alone_what_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    first, second = (make_staging_folder(str(tmp_path / "out.csv"), "out.csv") for _ in range(2))
+    first.create()
+    second.create()
+    assert "has no locks" in caplog.text
+    assert os.path.isdir(first.path)
+    second.remove()
+    assert os.path.isdir(first.path)
+    first.remove()
+    assert names_in(tmp_path) == []
 
 
 def test_a_name_of_any_length_has_a_folder(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_worker_that_is_killed_is_replaced_where_retries_are_allowed(folder: P
 @pytest.mark.parametrize("name", NAMES)
 def test_a_disk_that_is_full_while_merging_is_told_of(folder: Path, name: str) -> None:
     """A limit on the size of a file stands for the disk: the parts fit, and the whole does not."""
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     manager = manager_of(folder, name, "last row")
     manager.start()
     reached(folder, "last row", 3)
@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_while_merging_is_told_of(folder: Path, name: str) -
         (folder / "go").touch()
         assert manager.wait(PATIENCE_SECONDS)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert failure(manager).startswith("TargetWriteError: ")
     assert f"out/{name} cannot be written: File too large" in failure(manager)

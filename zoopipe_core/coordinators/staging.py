@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -26,6 +27,8 @@ from zoopipe_core.adapters.paths import filesystem_of, is_url, local_path, strip
 from zoopipe_core.errors import TargetWriteError
 
 __all__ = ["StagingFolder", "make_staging_folder"]
+
+logger = logging.getLogger(__name__)
 
 PRIVATE_FOLDER = 0o700
 _SUFFIX = ".zoopipe"
@@ -50,6 +53,7 @@ class StagingFolder:
         self._home = home
         self._label = label
         self._lock: int | None = None
+        self._has_locks = True
         self._made: list[str] = []
         self.path = os.path.join(home, secrets.token_hex(8))
 
@@ -87,11 +91,12 @@ class StagingFolder:
             if descriptor is None:
                 continue  # removed by its holder meanwhile
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                is_locked = self._flock(descriptor)
+            except OSError:
                 os.close(descriptor)
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise
+                raise
+            if not is_locked:
+                os.close(descriptor)
                 self._meet_another()
                 continue
             if self._is_lock(descriptor):
@@ -100,10 +105,25 @@ class StagingFolder:
             os.close(descriptor)  # the lock of a folder that is gone
         else:
             raise TargetWriteError(f"{self._label} is being written by other loads; wait for them to end")
-        for name in os.listdir(self._home):
-            if name != _LOCK:
-                shutil.rmtree(os.path.join(self._home, name), ignore_errors=True)
+        if self._has_locks:
+            for name in os.listdir(self._home):
+                if name != _LOCK:
+                    shutil.rmtree(os.path.join(self._home, name), ignore_errors=True)
         os.mkdir(self.path, PRIVATE_FOLDER)
+
+    def _flock(self, descriptor: int) -> bool:
+        """Take the lock; False if another process has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            # Then what others have in the folder may be of loads that live: it stays.
+            logger.warning("%s: its file system has no locks; let no other load write it meanwhile", self._label)
+            self._has_locks = False
+        return True
 
     def _meet_another(self) -> None:
         """Another process holds the lock."""
