@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Writer
+from zoopipe_core.adapters.base import (
+    InputAdapter,
+    OutputAdapter,
+    Reader,
+    ReadRequest,
+    Scan,
+    Split,
+    Writer,
+    scan_here,
+)
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind, object_batch
 from zoopipe_core.batches.types import ColumnType
@@ -35,6 +44,11 @@ class LinesInput(InputAdapter):
     @property
     def label(self) -> str:
         return self.path if self.fault == "secret" else self.path.rpartition("@")[2]
+
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        if self.fault == "splits twice":
+            return Split((self,) * count)
+        return Split((self,)) if self.fault == "says nothing" else super().split(count, scan)
 
     def open(self, request: ReadRequest) -> Reader:
         if self.fault != "bare error" and not os.path.exists(self.path):
@@ -136,6 +150,8 @@ class TestLinesInput(LinesInputContract):
         ("one batch", "test_batches_are_of_the_size_asked_for"),
         ("empty batch", "test_a_source_without_rows_gives_no_batches"),
         ("no limit", "test_a_limit_ends_reading"),
+        ("splits twice", "test_parts_give_one_after_the_other_what_the_whole_gives"),
+        ("says nothing", "test_parts_give_one_after_the_other_what_the_whole_gives"),
         ("prunes too much", "test_columns_that_are_not_wanted_may_be_absent_and_the_others_are_there"),
         ("too much", "test_progress_never_goes_back"),
         ("goes back", "test_progress_never_goes_back"),

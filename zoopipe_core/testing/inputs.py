@@ -130,6 +130,18 @@ class InputAdapterContract(ABC):
             assert read_rows(limited) == rows[:limit]
             assert read_rows(limited, ReadRequest(batch_size=5)) == rows[:limit]
 
+    def test_parts_give_one_after_the_other_what_the_whole_gives(self, tmp_path: Path) -> None:
+        rows = many_rows(250)
+        adapter = self.adapter(tmp_path, rows)
+        for count in (1, 2, 3, 16):
+            split = adapter.split(count)
+            assert 1 <= len(split.parts) <= count
+            assert split.note is not None or len(split.parts) == count
+            parts = [pickle.loads(pickle.dumps(part)) for part in split.parts]
+            assert {part.label for part in parts} == {adapter.label}
+            assert [row for part in parts for row in read_rows(part)] == rows
+            split.release()
+
     # ---- columns --------------------------------------------------------------------------------------------------
 
     def test_the_columns_are_known_before_the_first_row(self, tmp_path: Path) -> None:
