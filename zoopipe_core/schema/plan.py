@@ -31,6 +31,14 @@ from typing_extensions import is_typeddict
 
 from zoopipe_core.batches.types import JSON, ColumnType
 from zoopipe_core.errors import SchemaModelError
+from zoopipe_core.schema.model_shape import (
+    field_holder,
+    looks_at_raw_rows,
+    overrides,
+    raw_fields,
+    replaces_dump,
+    row_reason,
+)
 from zoopipe_core.schema.model_types import CoreSchema, column_type_of_schema, inner_schema
 from zoopipe_core.schema.rules.base import KernelRule
 from zoopipe_core.schema.rules.table import rule_of, why_no_rule
@@ -208,18 +216,17 @@ def _build(model: type) -> ModelPlan:
         top = definitions[top["schema_ref"]]
     core = inner_schema(top, definitions)
     config = core.get("config") or {}
-    holder = _field_holder(core, definitions)
-    raw_fields = _raw_fields(holder)
+    holder = field_holder(core, definitions)
     computed = holder.get("computed_fields") or ()
-    reason = _row_reason(model, top, core, holder, config, computed)
+    reason = row_reason(model, top, core, holder, config, computed)
     extra = holder.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
-    fields = tuple(_field_plan(name, raw, config, definitions) for name, raw in raw_fields)
+    fields = tuple(_field_plan(name, raw, config, definitions) for name, raw in raw_fields(holder))
     if not reason:
         reason = next((f"the field {f.name} {f.reason}" for f in fields if f.route is Route.ROW), "")
-    custom_json = _has_custom_json(outer) or _overrides(model, "model_dump", "model_dump_json")
+    custom_json = _has_custom_json(outer) or overrides(model, "model_dump", "model_dump_json")
     if custom_json and not reason:
         reason = "the model has serializers of its own"
-    reshapes = _looks_at_raw_rows(top, core, holder)
+    reshapes = looks_at_raw_rows(top, core, holder)
     types: dict[str, ColumnType] = {f.output: f.column_type for f in fields if f.output is not None}
     for item in computed:
         types[_output_name(item["property_name"], item.get("alias"), config)] = column_type_of_schema(
@@ -235,7 +242,7 @@ def _build(model: type) -> ModelPlan:
         forbids_extra=extra == "forbid",
         hides_input=bool(config.get("hide_input_in_errors")),
         custom_json=custom_json,
-        types=types if not _replaces_dump(model, outer, core, holder) else {},
+        types=types if not replaces_dump(model, outer, core, holder) else {},
         validate_many=_many_validator(top, defined, config).validate_python,
         validate_all=_list_validator(top, defined, config).validate_python,
         validate_json=getattr(model, "model_validate_json", validator.validate_json),
@@ -275,77 +282,6 @@ def _json_dumper(model: type, serializer: SchemaSerializer) -> Callable[[Any], b
 
 
 # ---- reading the core schema --------------------------------------------------------------------------------------
-
-
-def _field_holder(core: CoreSchema, definitions: Mapping[str, CoreSchema]) -> CoreSchema:
-    """The schema with the fields: within a model or dataclass, or the typed-dict itself."""
-    return core if core["type"] == "typed-dict" else inner_schema(core["schema"], definitions)
-
-
-def _raw_fields(holder: CoreSchema) -> Iterator[tuple[str, CoreSchema]]:
-    fields = holder["fields"]
-    if isinstance(fields, Mapping):
-        yield from fields.items()
-    else:
-        yield from ((field["name"], field) for field in fields)
-
-
-def _row_reason(
-    model: type, top: CoreSchema, core: CoreSchema, holder: CoreSchema, config: CoreSchema, computed: Any
-) -> str:
-    """Why the model as a whole takes the row route; empty if it does not."""
-    direct = core if core["type"] == "typed-dict" else core["schema"]
-    checks: tuple[tuple[object, str], ...] = (
-        (top is not core or direct is not holder, "the model has model validators"),
-        (core.get("custom_init"), "the model has an __init__ of its own"),
-        (core.get("post_init"), "the model has model_post_init or __post_init__"),
-        (core["type"] == "dataclass" and any(f.get("init_only") for _, f in _raw_fields(holder)), "it has InitVars"),
-        (
-            (holder.get("extra_behavior") or config.get("extra_fields_behavior")) == "allow",
-            'the model has extra="allow"',
-        ),
-        (computed, "the model has computed fields"),
-        (
-            _overrides(model, "model_dump", "model_dump_json", "model_validate", "model_validate_json", "__new__"),
-            "the model overrides a method of BaseModel",
-        ),
-        (
-            core["type"] == "typed-dict" and any(_absent_allowed(f) for _, f in _raw_fields(holder)),
-            "the TypedDict has optional keys",
-        ),
-    )  # fmt: skip
-    return next((reason for found, reason in checks if found), "")
-
-
-def _absent_allowed(field: CoreSchema) -> bool:
-    return not field.get("required", True) and field["schema"]["type"] != "default"
-
-
-def _overrides(model: type, *names: str) -> bool:
-    if not issubclass(model, BaseModel):
-        return False
-    return any(
-        getattr(getattr(model, name), "__func__", getattr(model, name))
-        is not getattr(getattr(BaseModel, name), "__func__", getattr(BaseModel, name))
-        for name in names
-    )
-
-
-def _looks_at_raw_rows(top: CoreSchema, core: CoreSchema, holder: CoreSchema) -> bool:
-    """Whether a model validator sees the row before pydantic takes the fields out of it."""
-    if core.get("custom_init"):
-        return True
-    for schema, end in ((top, core), (core.get("schema", holder), holder)):
-        while schema is not end:
-            if schema["type"] != "function-after":
-                return True
-            schema = schema["schema"]
-    return False
-
-
-def _replaces_dump(model: type, outer: CoreSchema, core: CoreSchema, holder: CoreSchema) -> bool:
-    """Whether the keys of ``model_dump()`` are unknown before it is called."""
-    return _overrides(model, "model_dump") or any("serialization" in schema for schema in (outer, core, holder))
 
 
 def _field_plan(name: str, raw: CoreSchema, config: CoreSchema, definitions: Mapping[str, CoreSchema]) -> FieldPlan:
