@@ -137,10 +137,13 @@ class _Run:
             self.first_end = position + int(notes[2])
 
 
-def chain(stretches: Sequence[Stretch], outcomes: Sequence[dict[int, Outcome]]) -> tuple[list[Cut], int]:
-    """Where the stretches after the first can be cut, which begins with record 1; and how many records end in all.
+def chain(stretches: Sequence[Stretch], outcomes: Sequence[dict[int, Outcome]]) -> tuple[list[Cut], int, int]:
+    """Where the stretches after the first can be cut, which begins with record 1.
 
     A stretch that is entered within quotes is cut behind the record that reaches into it.
+
+    Returns:
+        The cuts; then the state behind the last stretch, and the number of the record that is entered there.
     """
     state, row = START, 1
     cuts: list[Cut] = []
@@ -151,19 +154,19 @@ def chain(stretches: Sequence[Stretch], outcomes: Sequence[dict[int, Outcome]]) 
         elif NONE < outcome.first_end < stretch.stop:
             cuts.append(Cut(outcome.first_end, row + 1))
         state, row = outcome.state, row + outcome.records
-    return cuts[1:], row - 1
+    return cuts[1:], state, row
 
 
-def records_end(path: str, start: int, stop: int, characters: Characters) -> int | None:
-    """The place behind the first record from `start` on, which is a record start; None if none ends before `stop`.
+def records_end(stretch: Stretch, state: int = START) -> int | None:
+    """The place behind the first record that ends in a stretch, which is entered in `state`; None if none does.
 
     Raises:
         SourceError: the file cannot be read.
     """
-    run = _Run(START)
-    with open_bytes(path) as file:
-        for position, block in blocks_of(file, start, stop):
-            run.step(block, position, characters, use_kernel=False)
+    run, use_kernel = _Run(state), SWITCH.ready(0)
+    with open_bytes(stretch.path) as file:
+        for position, block in blocks_of(file, stretch.start, stretch.stop):
+            run.step(block, position, stretch.characters, use_kernel)
             if run.first_end != NONE:
                 return run.first_end
     return None

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from zoopipe_core.adapters.base import Scan
 from zoopipe_core.adapters.byte_ranges import find_breaks, open_bytes, why_not_cut
 from zoopipe_core.adapters.csv_reader import OpenCSV
 from zoopipe_core.adapters.csv_scan import Characters, Stretch, chain, reach, records_end, scan_stretch
-from zoopipe_core.adapters.splitting import Cuts, Piece
+from zoopipe_core.adapters.splitting import Cut, Cuts, Piece
 from zoopipe_core.errors import SourceError
+from zoopipe_core.kernels.records import START
 
 if TYPE_CHECKING:
     from zoopipe_core.adapters.csv import CSVInputAdapter
@@ -45,12 +47,21 @@ def cut_csv(adapter: CSVInputAdapter, piece: Piece, targets: Sequence[int], scan
             end = reach(Stretch(piece.path, body, size, characters), adapter.limit)
         targets = [body + (end - body) * target // size for target in targets]
         places = find_breaks(piece.path, targets, body, end, characters.breaks)
-        starts, stops = [body, *places], [*places, end]
-        stretches = [Stretch(piece.path, start, stop, characters) for start, stop in zip(starts, stops, strict=True)]
-        cuts, _ = chain(stretches, scan(scan_stretch, stretches))
+        stretches = [Stretch(piece.path, start, stop, characters) for start, stop in pairwise([body, *places])]
+        cuts, state, row = chain(stretches, scan(scan_stretch, stretches))
+        if places:
+            cuts += _last_cut(Stretch(piece.path, places[-1], end, characters), state, row)
     except SourceError as error:  # its reader meets it at the right place
         return Cuts(reason=f"is left whole, since it cannot be read: {error}")
     return Cuts(tuple(cut for cut in cuts if adapter.limit is None or cut.first_row <= adapter.limit))
+
+
+def _last_cut(stretch: Stretch, state: int, row: int) -> list[Cut]:
+    """The cut of the last stretch, of which nothing else has to be known: how it is entered, and with which record."""
+    if state == START:
+        return [Cut(stretch.start, row)]
+    end = records_end(stretch, state)
+    return [] if end is None or end >= stretch.stop else [Cut(end, row + 1)]
 
 
 def _body_start(file: OpenCSV, size: int) -> int | None:
@@ -63,7 +74,7 @@ def _body_start(file: OpenCSV, size: int) -> int | None:
     start = _skip_lines(path, file.mark_bytes, adapter.skip_rows)
     end: int | None = start
     if adapter.fieldnames is None:
-        end = records_end(path, start, size, Characters.of(adapter.dialect))
+        end = records_end(Stretch(path, start, size, Characters.of(adapter.dialect)))
     if end is None:
         return size  # no record follows
     if not end:
