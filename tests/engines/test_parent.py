@@ -104,6 +104,15 @@ def test_a_worker_that_lets_no_thread_run_ends_with_its_parent_too(tmp_path: Pat
     assert os.listdir(tmp_path / "temporary") == []
 
 
+def test_what_a_worker_started_ends_even_if_worker_and_parent_are_killed_together(tmp_path: Path) -> None:
+    text = PROGRAM.replace("ENGINE", "MultiProcessEngine").replace("DURING", "pass")
+    both = "os.kill(worker.pid, signal.SIGKILL); os.kill(os.getpid(), signal.SIGKILL)"
+    done = run(tmp_path, text.replace("ACTION", both))
+    assert done.returncode == -signal.SIGKILL, done.stdout
+    assert_gone(tmp_path)
+    assert os.listdir(tmp_path / "temporary") == []
+
+
 def test_idle_workers_of_a_pool_end_with_their_parent(tmp_path: Path) -> None:
     text = """
         import os, signal

@@ -111,14 +111,13 @@ def test_a_reader_beside_a_busy_writer_never_sees_a_torn_update() -> None:
         assert writer.stdout is not None
         writer.stdout.readline()
         seen: list[float] = []
-        while len(seen) < 5_000:
+        while len(set(seen)) < 200:
             report = slot.read(FIRST)
             if report is not None:
                 (number,) = {getattr(report, name) for name in names}
                 seen.append(number)
         slot.request_stop()
     assert seen == sorted(seen)
-    assert len(set(seen)) > 100
     last = slot.read(FIRST)
     assert last is not None
     assert last.status is PipeStatus.COMPLETED
