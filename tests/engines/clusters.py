@@ -17,14 +17,15 @@ from pathlib import Path
 from tests.engines.wheels import make_wheel
 
 RAY = """
-import sys
+import os, signal, sys
+os.setsid()
 from ray.cluster_utils import Cluster
 sizes = {"num_cpus": 1, "object_store_memory": 100 << 20}
 cluster = Cluster(initialize_head=True, head_node_args={**sizes, "include_dashboard": False})
 cluster.add_node(**sizes)
 print(cluster.address, flush=True)
 sys.stdin.read()
-cluster.shutdown()
+os.killpg(0, signal.SIGKILL)
 """
 
 DASK = """

@@ -45,7 +45,10 @@ worker = engine.launch(WorkerTask(0, Pipe([{{"id": "4"}}], "out.jsonl", None, Ro
 while not worker.report().is_finished:
     time.sleep(0.05)
 tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
-ports = [port.laddr.ip for each in tree for port in each.net_connections() if port.status == "LISTEN"]
+ports = []
+for each in tree:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        ports += [port.laddr.ip for port in each.net_connections() if port.status == "LISTEN"]
 children = [each.pid for each in tree[1:]]
 print(json.dumps([worker.report().to_dict(), ports, children, engine.capacity]))
 """

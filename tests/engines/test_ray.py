@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.engine_contract import is_running, wait_until
+from tests.contracts.engine_contract import final, is_running, wait_until
 from tests.engines.clusters import RAY, bare_environment, run_script, running, worker_settings
 from tests.engines.remote_contract import SCRIPT, Connect, RemoteContract
+from zoopipe_core import PipeStatus
+from zoopipe_core.engines.base import WorkerTask
 from zoopipe_core.engines.ray import RayEngine
 from zoopipe_core.errors import EngineError, SpecError
 
@@ -37,6 +39,11 @@ class TestRayEngine(RemoteContract):
     def make(self, engine: RayEngine, address: str) -> Connect:
         engine.close()  # a process has one connection to Ray at a time
         return lambda **options: RayEngine(address, **options)
+
+    def test_without_either_a_worker_needs_zoopipe_itself(self, connect: Connect, tmp_path: Path) -> None:
+        """Ray lets workers import from the driver's folder, and these are on its machine."""
+        report = final(connect(dependencies="off").launch(WorkerTask(0, self.pipe(tmp_path))))
+        assert report.status is PipeStatus.COMPLETED, report
 
 
 def test_a_cluster_of_its_own_is_nobody_else_s_and_ends_with_the_program(tmp_path: Path) -> None:

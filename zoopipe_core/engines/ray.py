@@ -7,8 +7,9 @@ does for whatever else runs there. Ray re-runs nothing: trying again is the mana
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from zoopipe_core.engines import environment, node
@@ -21,6 +22,7 @@ from zoopipe_core.errors import EngineError, MissingDependencyError, SpecError
 try:
     import ray
     from ray import cloudpickle
+    from ray._private import ray_constants, services
     from ray.exceptions import RayActorError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
@@ -31,6 +33,7 @@ __all__ = ["RayEngine"]
 R = TypeVar("R")
 
 NODE_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
 # An actor's calls return at once, but start a thread or take a lock.
 CALLS_AT_A_TIME = 4
@@ -81,10 +84,8 @@ class RayEngine(RemoteEngine):
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"} | self._options
         address = self._address or os.environ.get("RAY_ADDRESS") or "local"
         if address == "local":
-            with _on_loopback():
-                options.setdefault("include_dashboard", False)
-                ray.init(address=address, **{"_node_ip_address": LOOPBACK, **options})
-        else:
+            options = {"include_dashboard": False, "_node_ip_address": LOOPBACK} | options
+        with _on_loopback() if address == "local" or _is_local_only(address) else nullcontext():
             ray.init(address=address, **options)
         self._is_ours = True
 
@@ -150,6 +151,25 @@ class _RayAsked(Asked):
             raise LostError(str(error)) from error
 
 
+def _is_local_only(address: str) -> bool:
+    """Whether a cluster at ``host:port`` listens on the loopback interface alone, as those do that the engine starts.
+
+    Raises:
+        OSError: there is none. Ray would try for a minute, and then end this process.
+    """
+    host, _, port = address.rpartition(":")
+    if "/" in host or not port.isdecimal():
+        return False  # "auto", or ray://, which is another protocol
+    socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    if host not in (LOOPBACK, "localhost"):
+        return False
+    try:
+        socket.create_connection((services.get_node_ip_address(), int(port)), CONNECT_SECONDS).close()
+    except OSError:
+        return True
+    return False
+
+
 @contextmanager
 def _on_loopback() -> Iterator[None]:
     """Let Ray's processes listen on the loopback interface alone.
@@ -157,8 +177,6 @@ def _on_loopback() -> Iterator[None]:
     Ray replaces a node address of 127.0.0.1 by one that other machines can reach, unless it was told that there are
     none, by a variable that it reads when it is imported.
     """
-    from ray._private import ray_constants
-
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before, constant = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
     os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
