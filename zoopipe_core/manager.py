@@ -303,6 +303,8 @@ class PipeManager:
             progress.finish(total.status, total.cause or cause, total.exception)
             logger.info("%r %s", self, total.status.value)
         finally:
+            if self._plan is not None:
+                self._plan = self._planner.release(self._plan)
             if self._owns_engine and self._engine is not None:
                 self._engine.close()
 

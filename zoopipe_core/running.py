@@ -53,7 +53,7 @@ class Run:
         # Not the thread's own join and is_alive: in Python 3.11 a signal handler that raises within join() makes them
         # take a running thread for one that has ended.
         self.ended = threading.Event()
-        self._work = work
+        self._work: Callable[[threading.Event], None] | None = work
         self.thread = threading.Thread(target=self._run, name=f"zoopipe-{name}")
 
     def begin(self) -> None:
@@ -71,8 +71,11 @@ class Run:
             raise
 
     def _run(self) -> None:
+        # Let go of here, since it mostly holds the owner of this run: no cycle keeps alive what an input holds open.
+        work, self._work = self._work, None
         try:
-            self._work(self.stop)
+            if work is not None:
+                work(self.stop)
         except BaseException as error:  # noqa: BLE001  it is in the report; a thread has nobody to raise it to
             if not self.progress.snapshot().is_finished:
                 self.progress.finish(PipeStatus.FAILED, error)

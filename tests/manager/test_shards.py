@@ -1,6 +1,7 @@
 """Inputs of every kind, split by their own adapters: a load in shards is the load in one piece."""
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,20 @@ def test_rows_and_rejects_are_those_of_a_serial_run(
     assert [(kind.field, kind.type, kind.count) for kind in manager.report.rejections] == kinds
     if name == "compressed csv" and workers > 1:
         assert any("1 part and not in" in note for note in manager.report.notes)
+
+
+def test_a_snapshot_is_kept_for_the_time_of_the_run_only(postgres_uri: str, tmp_path: Path) -> None:
+    """An open one would keep the server from cleaning up, for as long as somebody keeps the manager."""
+    execute(postgres_uri, "CREATE TABLE t AS SELECT id FROM generate_series(1, 1000) AS g (id)")
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    source = SQLInputAdapter(postgres_uri, table_name="t")
+    manager = PipeManager.parallelize_pipe(Pipe(source, tmp_path / "out.csv"), 2, engine=ThreadEngine())
+    assert manager.pipe_count == 2
+    assert execute(postgres_uri, sessions) == [(1,)]
+    assert manager.run(), manager.report
+    assert manager.pipe_count == 2
+    assert manager.report.loaded_rows == 1000
+    deadline = time.monotonic() + 20
+    while execute(postgres_uri, sessions) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

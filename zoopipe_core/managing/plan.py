@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoopipe_core.adapters.base import OutputAdapter, Scan
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Scan
 from zoopipe_core.coordinators.base import BaseCoordinator
 from zoopipe_core.coordinators.merging import is_mergeable
 from zoopipe_core.coordinators.outputs import KeptPart
@@ -56,6 +57,10 @@ class Planner(ABC):
         Raises:
             SourceError, SpecError: they cannot be made.
         """
+
+    def release(self, plan: Plan) -> Plan:
+        """The plan as it is kept when the run has ended, without what was there for the run only."""
+        return plan
 
 
 def _outline(pipe: Pipe) -> PipeReport:
@@ -172,6 +177,17 @@ class ShardedPipe(Planner):
         if split.note is not None:
             logger.info("%s", split.note)
         return Plan(pipes, coordinator, limit, () if split.note is None else (split.note,))
+
+    def release(self, plan: Plan) -> Plan:
+        # A part may keep a state of its database readable for as long as it lives; a copy, as for a worker, does not.
+        return replace(plan, pipes=tuple(_changed(pipe, input_adapter=_copied(pipe)) for pipe in plan.pipes))
+
+
+def _copied(pipe: Pipe) -> InputAdapter:
+    try:
+        return copy.copy(pipe.input_adapter)
+    except SpecError:  # an iterator, which has no copy
+        return pipe.input_adapter
 
 
 def _shards(coordinator: BaseCoordinator, adapter: OutputAdapter | None, count: int) -> list[OutputAdapter | None]:
