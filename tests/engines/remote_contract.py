@@ -21,7 +21,7 @@ from zoopipe_core.errors import EngineError, SourceNotFoundError, SpecError
 Connect = Callable[..., RemoteEngine]
 
 SCRIPT = """
-import json, os, time
+import contextlib, json, time
 import psutil
 from pydantic import BaseModel
 from zoopipe_core import BaseHook, Pipe
