@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import resource
@@ -163,6 +164,27 @@ def test_the_end_of_what_a_dying_worker_said_is_in_its_report(engine: MultiProce
     assert "the last words" in report.exception.message
     assert CANARY not in str(report.to_dict())
     assert len(str(report.to_dict())) < 5_000
+
+
+class Haunted(BaseHook):
+    """Leaves a process behind, in a session of its own, that never stops talking."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = str(folder)
+
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        ghost = subprocess.Popen(["sh", "-c", "yes >&2"], start_new_session=True, stdout=subprocess.DEVNULL)
+        Path(self.folder, "ghost").write_text(str(ghost.pid))
+        os._exit(5)
+
+
+def test_a_process_that_got_away_and_goes_on_talking_delays_nothing(engine: MultiProcessEngine, tmp_path: Path) -> None:
+    report = run(engine, Haunted(tmp_path))
+    with contextlib.suppress(ProcessLookupError):  # nobody listened to it any more
+        os.killpg(int((tmp_path / "ghost").read_text()), signal.SIGKILL)
+    assert report.exception is not None
+    assert "exit code 5" in report.exception.message
 
 
 class Crashing(BaseHook):

@@ -36,6 +36,7 @@ __all__ = ["Interpreter", "child_path"]
 
 LAST_WORDS_BYTES = 8192
 SHOWN_WORDS_CHARS = 600
+MAX_LAST_READS = 32
 # Where no descriptor tells of the end of a process, this is how often the system is asked.
 POLL_SECONDS = 0.1
 # How long the children of an ending process may take to undo their loads.
@@ -158,9 +159,11 @@ class Interpreter:
             self._process.wait()
             self._reaped = True
         os.set_blocking(self._stderr, False)
-        with contextlib.suppress(BlockingIOError):  # held open by a process that left the group
-            while self._pass_on():
-                pass
+        with contextlib.suppress(BlockingIOError):
+            # Not to its end: a process that left the group may hold it open, and go on talking.
+            for _ in range(MAX_LAST_READS):
+                if not self._pass_on():
+                    break
         self.ended.set()
         _living.discard(self)
         self._close()
