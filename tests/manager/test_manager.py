@@ -482,6 +482,18 @@ def test_coordinators_start_by_priority_and_finish_the_other_way_round(tmp_path:
     assert names_in(tmp_path) == ["all.jsonl"]
 
 
+def test_a_coordinator_serves_one_run_after_the_other(tmp_path: Path) -> None:
+    pipes = [pipe_of(tmp_path / f"{n}.jsonl", rows(n)) for n in range(3)]
+    coordinator = FileMergeCoordinator(tmp_path / "all.jsonl")
+    manager = PipeManager(pipes, ThreadEngine(), coordinator)
+    assert manager.pipe_count == 3
+    assert manager.run(merge=False)
+    assert manager.run()
+    assert PipeManager(pipes[:2], ThreadEngine(), coordinator).run()
+    assert names_in(tmp_path) == ["all.jsonl"]
+    assert ids(tmp_path / "all.jsonl") == [0, 1]
+
+
 def test_only_like_outputs_can_be_merged_into_one_file(tmp_path: Path) -> None:
     outputs: list[list[Any]] = [
         ["a.csv", "b.jsonl"],

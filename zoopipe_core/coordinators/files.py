@@ -47,7 +47,7 @@ class FileMergeCoordinator(BaseCoordinator):
         """The adapters of parts of a file; an empty list for an adapter that writes none."""
         if not isinstance(adapter, OutputAdapter):
             return []
-        if self.target is not None and not self._outputs:
+        if self.target is not None:
             if not is_mergeable(adapter):
                 raise SpecError(f"{adapter.label} is no file, and cannot be merged into {self.target}")
             adapter = replace(adapter, path=self.target)  # type: ignore[type-var]  # a dataclass
@@ -63,6 +63,13 @@ class FileMergeCoordinator(BaseCoordinator):
         return merged if merged is None or self.merge else NumberedFiles(adapter)
 
     def on_start(self, manager: Managed) -> None:
+        first = manager.pipes[0]
+        # Others are of plans that were given up.
+        self._outputs = [
+            output
+            for output in self._outputs
+            if output.takes(first.output_adapter) or output.takes(first.error_output_adapter)
+        ]
         for output in self._outputs:
             output.start()
 

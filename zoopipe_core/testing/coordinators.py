@@ -53,8 +53,9 @@ class CoordinatorContract(ABC):
 
     def load(self, folder: Path, rows: Sequence[dict[str, Any]]) -> None:
         """Load six rows, from the plan to the commit."""
-        coordinator, manager = self.coordinator(), _Manager()
+        coordinator = self.coordinator()
         parts = self.parts(coordinator, folder)
+        manager = _Manager(parts)
         coordinator.on_start(manager)
         self.write(parts, rows)
         coordinator.on_finish(manager, _results(parts))
@@ -79,8 +80,9 @@ class CoordinatorContract(ABC):
     def test_nothing_is_visible_before_the_end_nor_left_behind_after_it(self, tmp_path: Path) -> None:
         self.load(tmp_path, many_rows(6))
         before, tree = self.rows_in(tmp_path), _tree(tmp_path)
-        coordinator, manager = self.coordinator(), _Manager()
+        coordinator = self.coordinator()
         parts = self.parts(coordinator, tmp_path)
+        manager = _Manager(parts)
         coordinator.on_start(manager)
         self.write(parts, tricky_rows()[:6])
         assert self.rows_in(tmp_path) == before
@@ -89,8 +91,9 @@ class CoordinatorContract(ABC):
         assert _tree(tmp_path) == tree
 
     def test_a_shard_that_is_written_again_counts_once(self, tmp_path: Path) -> None:
-        coordinator, manager = self.coordinator(), _Manager()
+        coordinator = self.coordinator()
         parts = self.parts(coordinator, tmp_path)
+        manager = _Manager(parts)
         coordinator.on_start(manager)
         self.write(parts, tricky_rows()[:6])
         self.write(parts, many_rows(6))
@@ -104,6 +107,16 @@ class CoordinatorContract(ABC):
         assert manager.run(on_report_update=None), manager.report
         assert self.rows_in(tmp_path) == rows
 
+    def test_a_plan_that_was_given_up_is_of_no_account(self, tmp_path: Path) -> None:
+        coordinator = self.coordinator()
+        self.parts(coordinator, tmp_path)
+        parts = self.parts(coordinator, tmp_path)
+        manager = _Manager(parts)
+        coordinator.on_start(manager)
+        self.write(parts, many_rows(6))
+        coordinator.on_finish(manager, _results(parts))
+        assert self.rows_in(tmp_path) == many_rows(6)
+
     # ---- failing --------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("written", [False, True])
@@ -112,8 +125,9 @@ class CoordinatorContract(ABC):
         if existing:
             self.load(tmp_path, many_rows(6))
         before, tree = self.rows_in(tmp_path), _tree(tmp_path)
-        coordinator, manager = self.coordinator(), _Manager()
+        coordinator = self.coordinator()
         parts = self.parts(coordinator, tmp_path)
+        manager = _Manager(parts)
         coordinator.on_start(manager)
         if written:
             self.write(parts, tricky_rows()[:6])
@@ -124,8 +138,9 @@ class CoordinatorContract(ABC):
     def test_a_load_that_is_cancelled_while_it_is_published_is_undone(self, tmp_path: Path) -> None:
         self.load(tmp_path, many_rows(6))
         before, tree = self.rows_in(tmp_path), _tree(tmp_path)
-        coordinator, manager = self.coordinator(), _Manager()
+        coordinator = self.coordinator()
         parts = self.parts(coordinator, tmp_path)
+        manager = _Manager(parts)
         coordinator.on_start(manager)
         self.write(parts, tricky_rows()[:6])
         manager.stopped = True
@@ -136,8 +151,9 @@ class CoordinatorContract(ABC):
         assert _tree(tmp_path) == tree
 
     def test_a_missing_part_is_an_error_and_not_fewer_rows(self, tmp_path: Path) -> None:
-        coordinator, manager = self.coordinator(), _Manager()
+        coordinator = self.coordinator()
         parts = self.parts(coordinator, tmp_path)
+        manager = _Manager(parts)
         coordinator.on_start(manager)
         write_rows(parts[0], many_rows(2))
         with pytest.raises(Exception, match="shard 1 of 4") as caught:
@@ -149,11 +165,13 @@ class CoordinatorContract(ABC):
 class _Manager(Managed):
     """As much of a manager as a coordinator may ask for."""
 
-    stopped = False
+    def __init__(self, parts: Sequence[OutputAdapter]) -> None:
+        self._pipes = [Pipe([], part) for part in parts]
+        self.stopped = False
 
     @property
     def pipes(self) -> list[Pipe]:
-        return []
+        return self._pipes
 
     @property
     def report(self) -> PipeReport:
