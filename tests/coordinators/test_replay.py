@@ -122,7 +122,7 @@ def test_a_part_that_was_cut_or_changed_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_key_is_shown_nowhere() -> None:
-    part = BatchPart("/tmp/part", "target", False, KEY)
+    part = BatchPart("parts/part", "target", False, KEY)
     assert "kkkk" not in f"{part!r} {part.label} {part}"
 
 
