@@ -59,6 +59,29 @@ def compiled_kernels() -> Path:
     return compile_kernels()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kernels",
+        choices=["auto", "on"],
+        default="auto",
+        help="on: kernels do all that they can, from the first row of a load; what comes out has to be the same",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_at_once(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--kernels") != "on":
+        return
+    request.getfixturevalue("compiled_kernels")
+    from zoopipe_core.kernels import native, switch
+
+    assert native.load()
+    patch = pytest.MonkeyPatch()
+    request.addfinalizer(patch.undo)
+    patch.setattr(switch.SWITCH, "_ready", True)
+    patch.setattr(switch, "MIN_BATCH_ROWS", 1)
+
+
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[str]:
     """The URL of a Prefect server that lives as long as the tests."""
