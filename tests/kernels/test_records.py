@@ -113,6 +113,19 @@ def cut(text: bytes, places: list[int]) -> list[bytes]:
     return [text[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
+def is_possible(state: int, characters: Characters) -> bool:
+    """Whether a text in this dialect can come into the state."""
+    _, quote, escape, comment, doubled = characters
+    lacking = {
+        QUOTED: quote == NONE,
+        QUOTED_QUOTE: quote == NONE or not doubled,
+        QUOTED_ESCAPE: quote == NONE or escape == NONE,
+        PLAIN_ESCAPE: escape == NONE,
+        COMMENT: comment == NONE,
+    }
+    return not lacking.get(state, False)
+
+
 @given(texts, characters, st.sampled_from(STATES), st.lists(st.integers(0, 200), max_size=4))
 @example(b'"a","b","c"\n"d"', (ord(","), ord('"'), NONE, NONE, 1), START, [4])
 @example(b'"a","', (ord(","), ord('"'), NONE, NONE, 0), START, [])
@@ -121,9 +134,7 @@ def cut(text: bytes, places: list[int]) -> list[bytes]:
 def test_records_end_where_they_do_byte_by_byte(
     scan: ScanBlock, text: bytes, characters: Characters, state: int, places: list[int]
 ) -> None:
-    if state == QUOTED_QUOTE and not characters[4]:
-        state = PLAIN
-    if characters[2] == NONE and state in ESCAPING:
+    if not is_possible(state, characters):
         state = PLAIN
     if text[:1] == b"\n" and state == START:
         text = b"\r" + text  # else it might be told from a line break that was cut in two
