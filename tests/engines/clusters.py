@@ -17,20 +17,19 @@ from pathlib import Path
 from tests.engines.wheels import make_wheel
 
 RAY = """
-import os, signal, sys
-os.setsid()
+import psutil, sys
 from ray.cluster_utils import Cluster
 sizes = {"num_cpus": 1, "object_store_memory": 100 << 20}
 cluster = Cluster(initialize_head=True, head_node_args={**sizes, "include_dashboard": False})
 cluster.add_node(**sizes)
 print(cluster.address, flush=True)
 sys.stdin.read()
-os.killpg(0, signal.SIGKILL)
+for process in psutil.Process().children(recursive=True):
+    process.kill()
 """
 
 DASK = """
-import os, signal, subprocess, sys
-os.setsid()
+import psutil, subprocess, sys
 here = ["--host", "127.0.0.1", "--no-dashboard"]
 command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *here, "--port", sys.argv[1]]
 processes = [subprocess.Popen(command)]
@@ -40,7 +39,8 @@ for name in ("one", "two"):
     processes.append(subprocess.Popen([*command, "--local-directory", sys.argv[2]]))
 print(address, flush=True)
 sys.stdin.read()
-os.killpg(0, signal.SIGKILL)
+for process in psutil.Process().children(recursive=True):
+    process.kill()
 """
 
 
