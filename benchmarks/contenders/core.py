@@ -87,6 +87,7 @@ def _hooks(kind: str) -> list[Any]:
             hashes = pa.array(sha256_all(emails.to_pylist()), pa.string())
             return batch.append_column("email_sha256", hashes).append_column("age_group", group)
 
-    pa.array([""])  # imports pandas, where that is installed: an import like the others
+    if kind == "column":
+        pa.array([""])  # imports pandas, where that is installed: an import like the others
     hooks: dict[str, list[Any]] = {"none": [], "row": [Enrich()], "column": [EnrichColumns()]}
     return hooks[kind]
