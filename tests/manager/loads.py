@@ -1,8 +1,9 @@
-"""Loads that a test starts in a process of its own, and what goes wrong in them.
+"""Loads in shards that something happens to, in processes of an engine; also as a program of their own.
 
-    python -m tests.manager.loads FOLDER NAME [POINT]
+    python -m tests.manager.loads FOLDER TARGET ENGINE [POINT]
 
-loads FOLDER/in.csv into FOLDER/out/NAME in three shards. It goes on past POINT only when FOLDER/go exists.
+loads FOLDER/in.csv into a target of `tests.manager.targets`. At POINT it leaves a note with its process, and goes on
+when FOLDER/go exists.
 """
 
 import itertools
@@ -10,16 +11,35 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from zoopipe_core import BaseHook, Pipe, PipeManager
-from zoopipe_core.engines.multiprocess import MultiProcessEngine
+from tests.manager.targets import TARGETS, Target
+from zoopipe_core import (
+    BaseHook,
+    MultiProcessEngine,
+    Pipe,
+    PipeManager,
+    SingleThreadExecutor,
+    ZoosyncPoolEngine,
+)
+from zoopipe_core.engines.base import BaseEngine
 
 ROWS = 3_000
+SHARDS = 3
+BATCH_ROWS = 200
+BAD_EVERY = 500
 SECONDS = 60.0
+
+ENGINES: dict[str, Callable[[], BaseEngine]] = {
+    "multiprocess": lambda: MultiProcessEngine(max_workers=SHARDS),
+    "zoosync": lambda: ZoosyncPoolEngine(n_workers=SHARDS),
+}
+GOOD_IDS = [number for number in range(ROWS) if number % BAD_EVERY != BAD_EVERY - 1]
 
 
 class Row(BaseModel):
@@ -27,10 +47,10 @@ class Row(BaseModel):
     text: str
 
 
-def write_input(folder: Path, bad: int = 0) -> Path:
-    """3,000 rows, every `bad`-th of them none of the model's."""
+def write_input(folder: Path) -> Path:
+    """3,000 rows, every 500th of them none of the model's."""
     path = folder / "in.csv"
-    lines = [f"{'x' if bad and n % bad == 0 else n},row {n}" for n in range(ROWS)]
+    lines = [f"{'x' if n % BAD_EVERY == BAD_EVERY - 1 else n},row {n}" for n in range(ROWS)]
     path.write_text("\n".join(["id,text", *lines, ""]))
     return path
 
@@ -43,47 +63,94 @@ def wait_for(path: Path) -> None:
         time.sleep(0.005)
 
 
-def reach(folder: str, point: str) -> None:
-    """Say that a point is reached, and wait until the load may go on."""
+def leave_note(folder: str, point: str) -> None:
+    """Say which process has reached a point."""
     note = Path(folder, f"{point}.{os.getpid()}")
-    note.with_suffix(note.suffix + ".new").write_text(str(os.getpid()))
-    note.with_suffix(note.suffix + ".new").rename(note)
+    new = note.with_suffix(note.suffix + ".new")
+    new.write_text("")
+    new.rename(note)
+
+
+def reach(folder: str, point: str) -> None:
+    """Leave a note, and wait until the load may go on."""
+    leave_note(folder, point)
     wait_for(Path(folder, "go"))
 
 
-class Pauses(BaseHook):
-    """Stops at a point of a shard."""
+@dataclass(frozen=True)
+class Cell:
+    """Returned by what happens, it becomes a cell of a row."""
+
+    value: Any
+
+
+class _At(BaseHook):
+    """Something that happens in a worker: in `setup` ("start"), in the third batch ("middle"), in `teardown`."""
 
     def __init__(self, folder: Path, point: str) -> None:
         super().__init__()
         self.folder, self.point = str(folder), point
+        self.batches = 0
 
     def setup(self, store: dict[str, Any]) -> None:
         self._pass("start")
 
     def execute(self, entries: Any, store: dict[str, Any]) -> Any:
-        self._pass("middle")
+        self.batches += 1
+        if self.batches == 3:
+            changed = self._pass("middle")
+            if isinstance(changed, Cell):
+                entries[0]["validated_data"]["text"] = changed.value
+            elif changed is not None:
+                return changed
         return entries
 
     def teardown(self, store: dict[str, Any]) -> None:
         self._pass("last row")
 
-    def _pass(self, point: str) -> None:
-        if point == self.point:
-            reach(self.folder, point)
+    def _pass(self, point: str) -> Any:
+        return self.act() if point == self.point else None
+
+    def act(self) -> Any:
+        raise NotImplementedError
 
 
-def manager_of(folder: Path, name: str, point: str = "", **options: Any) -> PipeManager:
-    """Three shards of the input; at the point "merge" the manager stops, at others the shards do."""
-    hooks = [Pauses(folder, point)] if point not in ("", "merge") else []
+class Pauses(_At):
+    """Every shard stops at the point."""
+
+    def act(self) -> Any:
+        reach(self.folder, self.point)
+
+
+class Strikes(_At):
+    """The first shard that reaches the point does something, once; what comes of it is what the hook returns."""
+
+    def __init__(self, folder: Path, point: str, action: Callable[[], Any]) -> None:
+        super().__init__(folder, point)
+        self.action = action
+
+    def act(self) -> Any:
+        try:
+            os.close(os.open(Path(self.folder, "struck"), os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return None
+        leave_note(self.folder, "victim")
+        return self.action()
+
+
+def manager_of(
+    folder: Path, target: Target, engine: BaseEngine, hook: BaseHook | None = None, **options: Any
+) -> PipeManager:
+    """Three shards of the input."""
     pipe = Pipe(
         str(folder / "in.csv"),
-        str(folder / "out" / name),
+        target.output(folder),
         str(folder / "out" / "bad.jsonl"),
         Row,
-        post_validation_hooks=hooks,
+        post_validation_hooks=[] if hook is None else [hook],
+        executor=SingleThreadExecutor(BATCH_ROWS),
     )
-    return PipeManager.parallelize_pipe(pipe, 3, engine=MultiProcessEngine(max_workers=3), **options)
+    return PipeManager.parallelize_pipe(pipe, SHARDS, engine=engine, **options)
 
 
 def pause_within_merge(manager: PipeManager, folder: Path) -> None:
@@ -98,9 +165,10 @@ def pause_within_merge(manager: PipeManager, folder: Path) -> None:
     manager.raise_if_stopped = pause  # type: ignore[method-assign]
 
 
-def main(folder: Path, name: str, point: str = "") -> None:
+def main(folder: Path, target: str, engine: str, point: str = "") -> None:
     """Run the load, and leave its report."""
-    manager = manager_of(folder, name, point)
+    hook = Pauses(folder, point) if point not in ("", "merge") else None
+    manager = manager_of(folder, TARGETS[target], ENGINES[engine](), hook)
     if point == "merge":
         pause_within_merge(manager, folder)
     completed = manager.run(on_report_update=None)
