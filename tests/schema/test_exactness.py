@@ -273,10 +273,25 @@ def test_every_typed_cell_gets_pydantics_verdict_value_and_errors(
 # ---- JSON ---------------------------------------------------------------------------------------------------------
 
 
+def json_string(rng: random.Random, text: str) -> str:
+    """A string with some of its characters spelled as escapes, in one of the ways that JSON has for each of them."""
+    spelled = []
+    for character in text:
+        plain = json.dumps(character, ensure_ascii=False)[1:-1]
+        units = character.encode("utf-16-be", "surrogatepass").hex("#", 2).split("#")
+        escape = "".join("\\u" + (unit.upper() if rng.random() < 0.5 else unit) for unit in units)
+        spelled.append(plain if rng.random() < 0.7 else rng.choice([escape, escape, rf"\{character}"]))
+    if rng.random() < 0.1:
+        spelled.append(
+            rng.choice([r"\ud83d", r"\ude00", r"\ud83d\ude00", r"\ud83d\u0020", r"\u00", r"\x", r"\/", r"\n"])
+        )
+    return '"' + "".join(spelled) + '"'
+
+
 def json_line(rng: random.Random, favourites: list[Callable[[random.Random], str]]) -> bytes:
     """A line with one key, mostly; some have none, others, or the same twice, and some are broken."""
     text = rng.choice(favourites if rng.random() < 0.7 else GRAMMARS)(rng)
-    as_string = json.dumps(text, ensure_ascii=rng.random() < 0.5)
+    as_string = rng.choice([json.dumps(text, ensure_ascii=rng.random() < 0.5), json_string(rng, text)])
     value = rng.choice([as_string, as_string, text, text, "null", "true", "false", "[]", "-0", "1e999", "0.5"])
     blank = rng.choice(["", "", " ", "\t"])
     line = f'{{{blank}"cell"{blank}:{blank}{value}{blank}}}'

@@ -63,6 +63,21 @@ def test_a_sample_counts_the_rows_that_each_field_leaves_to_pydantic(tmp_path: P
     assert "Of 4 rows sampled, 2 (50.00%) went whole to pydantic." in str(explanation)
 
 
+@pytest.mark.usefixtures("use_kernels")
+def test_json_lines_with_escapes_and_nested_values_are_judged_by_columns(tmp_path: Path) -> None:
+    class Named(BaseModel):
+        id: int
+        name: str | None
+
+    file = tmp_path / "items.jsonl"
+    names = [r"a\"b\\c\/", r"\n\t\u00e9", r"\ud83d\ude00", "plain", r"half of one: \ud83d"]
+    lines = [f'{{"id": {i}, "name": "{name}", "other": [{{"x": [1, "\\""]}}]}}' for i, name in enumerate(names)]
+    file.write_text("\n".join(lines))
+    sample = Pipe(file, None, schema_model=Named).explain(sample=10).sample
+    assert sample is not None
+    assert (sample.rows, sample.slow_rows) == (5, 1)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("use_kernels")
 @pytest.mark.parametrize("table", ["flights", "weather", "planes"])

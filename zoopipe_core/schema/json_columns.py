@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch
 from zoopipe_core.kernels._jit import SURE, UNSURE
-from zoopipe_core.kernels.buffers import TextCells, text_cells
-from zoopipe_core.kernels.json_scan import ABSENT, FALSE, INTEGER, NULL, NUMBER, STRING, TRUE, scan_objects
+from zoopipe_core.kernels.buffers import TextCells, text_cells, validity_of
+from zoopipe_core.kernels.json_scan import scan_objects
+from zoopipe_core.kernels.json_strings import unescape_cells
+from zoopipe_core.kernels.json_tokens import ABSENT, ESCAPED, FALSE, INTEGER, NULL, NUMBER, STRING, TRUE
 from zoopipe_core.kernels.text import Words, word_table
 from zoopipe_core.schema.columns import Doubt, JudgedColumns
 from zoopipe_core.schema.plan import FieldPlan, ModelPlan
@@ -95,10 +98,10 @@ def _judge(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[C
     if constant is not None and absent.all():
         return Column(f.column_type, [constant[0]] * len(kinds)), np.zeros(len(kinds), np.uint8)
     nulls = absent | (kinds == NULL)
-    known = np.isin(kinds, _SPELLED[rule.name])
+    known = np.isin(kinds, _SPELLED[rule.name]) | ((kinds == ESCAPED) & (STRING in _SPELLED[rule.name]))
     if rule.name in ("float", "decimal"):
         known &= (kinds != INTEGER) | (found.ends - found.starts <= SAFE_DIGITS)
-    verdict = rule.judge_text(TextCells(data, found.starts, found.ends, nulls if nulls.any() else None), f.column_type)
+    verdict = rule.judge_text(_cells(data, found, nulls if nulls.any() else None), f.column_type)
     assert verdict is not None
     column, state = verdict
     state[~(known | nulls)] = UNSURE
@@ -108,6 +111,19 @@ def _judge(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[C
     # Where a key is missing its default counts: None stands in the column already, another value pydantic puts in.
     state[absent] = SURE if constant == (None,) else UNSURE
     return column, state
+
+
+def _cells(data: npt.NDArray[np.uint8], found: _Values, nulls: npt.NDArray[np.bool_] | None) -> TextCells:
+    """The values as text: where they stand in the lines, or copied together if some of them have escapes."""
+    if ESCAPED not in found.kinds:
+        return TextCells(data, found.starts, found.ends, nulls)
+    count = len(found.kinds)
+    out = np.empty(int(np.sum(found.ends - found.starts, dtype=np.int64)), np.uint8)
+    offsets, state = np.empty(count + 1, np.int32), np.zeros(count, np.uint8)
+    unescape_cells(data, found.starts, found.ends, found.kinds, out, offsets, state)
+    assert not state.any()  # the scan has seen every escape
+    buffers = [validity_of(nulls), pa.py_buffer(offsets), pa.py_buffer(out)]
+    return text_cells(pa.Array.from_buffers(pa.binary(), count, buffers))
 
 
 def _infinite(column: Column) -> Any:
