@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,16 +25,25 @@ def _dask() -> BaseEngine:
     return DaskEngine(n_workers=SHARDS, dependencies="off")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[*ENGINES, pytest.param("ray", marks=pytest.mark.slow), pytest.param("dask", marks=pytest.mark.slow)],
-)
-def engine(request: pytest.FixtureRequest) -> Iterator[BaseEngine]:
-    make: dict[str, Callable[[], BaseEngine]] = {**ENGINES, "ray": _ray, "dask": _dask}
-    engine = make[request.param]()
+CLUSTERS = {"dask": _dask, "ray": _ray}
+
+
+def _started(engine: BaseEngine) -> Iterator[BaseEngine]:
     assert engine.capacity == SHARDS  # which starts a cluster, before a test changes where temporary files go
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[BaseEngine]:
+    """The engines of this machine."""
+    yield from _started(ENGINES[request.param]())
+
+
+@pytest.fixture(scope="module", params=CLUSTERS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[BaseEngine]:
+    """The engines of clusters, which take some seconds."""
+    yield from _started(CLUSTERS[request.param]())
 
 
 @pytest.fixture(params=TARGETS)

@@ -6,6 +6,7 @@ loads FOLDER/in.csv into a target of `tests.manager.targets`. At POINT it leaves
 when FOLDER/go exists.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -28,6 +29,7 @@ from zoopipe_core import (
     ZoosyncPoolEngine,
 )
 from zoopipe_core.engines.base import BaseEngine
+from zoopipe_core.managing import workers
 
 ROWS = 3_000
 SHARDS = 3
@@ -48,16 +50,23 @@ class Row(BaseModel):
 
 
 def write_input(folder: Path) -> Path:
-    """3,000 rows, every 500th of them none of the model's."""
+    """3,000 rows of some 70 bytes, every 500th of them none of the model's."""
     path = folder / "in.csv"
-    lines = [f"{'x' if n % BAD_EVERY == BAD_EVERY - 1 else n},row {n}" for n in range(ROWS)]
+    lines = [f"{'x' if n % BAD_EVERY == BAD_EVERY - 1 else n},{_text(n)}" for n in range(ROWS)]
     path.write_text("\n".join(["id,text", *lines, ""]))
     return path
 
 
-def wait_for(path: Path) -> None:
+def _text(number: int) -> str:
+    """64 characters that do not compress."""
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def wait_for(path: Path, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Wait until there is a file; `meanwhile` is called again and again."""
     deadline = time.monotonic() + SECONDS
     while not path.exists():
+        meanwhile()
         if time.monotonic() > deadline:
             raise TimeoutError(path)
         time.sleep(0.005)
@@ -154,19 +163,21 @@ def manager_of(
 
 
 def pause_within_merge(manager: PipeManager, folder: Path) -> None:
-    """Stop when the first part is in the result, where the coordinator looks whether it is to go on."""
+    """Stop when the first part is in the result, until the load may go on or is to end."""
     looks, look = itertools.count(), manager.raise_if_stopped
 
     def pause() -> None:
-        if next(looks) == 1:
-            reach(str(folder), "merge")
         look()
+        if next(looks) == 1:
+            leave_note(str(folder), "merge")
+            wait_for(folder / "go", look)
 
     manager.raise_if_stopped = pause  # type: ignore[method-assign]
 
 
 def main(folder: Path, target: str, engine: str, point: str = "") -> None:
     """Run the load, and leave its report."""
+    workers.STOP_SECONDS = 0.3  # what pauses here does not hear that it is to stop
     hook = Pauses(folder, point) if point not in ("", "merge") else None
     manager = manager_of(folder, TARGETS[target], ENGINES[engine](), hook)
     if point == "merge":

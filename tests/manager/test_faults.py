@@ -74,11 +74,8 @@ def test_a_worker_that_is_struck_leaves_each_target_as_it_was(
     check_struck(folder, target, pool, stroke)
 
 
-@each_stroke
-def test_a_worker_that_is_struck_ends_the_load_on_each_engine_or_is_replaced(
-    folder: Path, engine: BaseEngine, stroke: str
-) -> None:
-    target = list(TARGETS.values())[list(STROKES).index(stroke) % len(TARGETS)]
+def check_struck_and_replaced(folder: Path, target: Target, engine: BaseEngine, stroke: str) -> None:
+    """The same, and the load once more with a retry."""
     check_struck(folder, target, engine, stroke)
     for note in [folder / "struck", *folder.glob("victim.*")]:
         note.unlink()
@@ -88,6 +85,25 @@ def test_a_worker_that_is_struck_ends_the_load_on_each_engine_or_is_replaced(
     assert sorted(report.attempt for report in manager.pipe_reports) == [1, 1, 2]
     assert manager.report.loaded_rows == len(GOOD_IDS)
     check_new(folder, target)
+
+
+@each_stroke
+def test_a_worker_that_is_struck_ends_the_load_or_is_replaced(folder: Path, engine: BaseEngine, stroke: str) -> None:
+    target = list(TARGETS.values())[list(STROKES).index(stroke) % len(TARGETS)]
+    check_struck_and_replaced(folder, target, engine, stroke)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stroke", "name"), [("killed in the middle", "duckdb"), ("raises", "parquet")])
+def test_on_a_cluster_a_worker_that_is_struck_ends_the_load_or_is_replaced(
+    folder: Path, cluster: BaseEngine, stroke: str, name: str
+) -> None:
+    check_struck_and_replaced(folder, TARGETS[name], cluster, stroke)
+
+
+@pytest.mark.slow
+def test_on_a_cluster_a_hook_that_hangs_is_ended(folder: Path, cluster: BaseEngine) -> None:
+    check_hanging(folder, cluster, hang_in_c, "shutdown")
 
 
 @pytest.mark.parametrize("name", ["jsonl", "parquet", "duckdb"])
@@ -112,9 +128,7 @@ def test_a_worker_that_is_killed_from_outside_ends_the_others_too(folder: Path, 
     check_old(folder)
 
 
-@pytest.mark.parametrize("how", [hang, hang_in_c])
-@pytest.mark.parametrize("end", ["timeout", "shutdown", "leaving the block"])
-def test_a_hook_that_hangs_is_ended(folder: Path, engine: BaseEngine, how: Callable[[], None], end: str) -> None:
+def check_hanging(folder: Path, engine: BaseEngine, how: Callable[[], None], end: str) -> None:
     manager = manager_of(folder, TARGETS["parquet"], engine, Strikes(folder, "middle", how))
     if end == "timeout":
         assert not manager.run(timeout=1.0, on_report_update=None)
@@ -132,3 +146,9 @@ def test_a_hook_that_hangs_is_ended(folder: Path, engine: BaseEngine, how: Calla
     assert len(manager.pipe_reports) == SHARDS
     check_gone([int(note.suffix[1:]) for note in folder.glob("victim.*[0-9]")])
     check_old(folder)
+
+
+@pytest.mark.parametrize("how", [hang, hang_in_c])
+@pytest.mark.parametrize("end", ["timeout", "shutdown", "leaving the block"])
+def test_a_hook_that_hangs_is_ended(folder: Path, engine: BaseEngine, how: Callable[[], None], end: str) -> None:
+    check_hanging(folder, engine, how, end)
