@@ -70,7 +70,8 @@ def execute(uri: str, *statements: str) -> list[tuple[Any, ...]]:
 def tables_of(uri: str) -> set[str]:
     """The names of all tables, those that a load might have left behind among them."""
     if uri.startswith("sqlite"):
-        return {name for (name,) in execute(uri, "SELECT name FROM sqlite_master")}
+        # All but the indexes that SQLite makes by itself for primary keys.
+        return {name for (name,) in execute(uri, "SELECT name FROM sqlite_master WHERE sql IS NOT NULL")}
     sql = "SELECT table_schema, table_name FROM information_schema.tables"
     return {name for schema, name in execute(uri, sql) if schema not in ("information_schema", "pg_catalog")}
 

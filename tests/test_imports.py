@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"report"}, {"registry"}, {"kernels"}),
     ({"batches"},),
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}),
-    ({"pipe", "run", "running", "hooking", "progress", "display"},),
+    ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display"},),
     ({"engines"}, {"coordinators"}),
     ({"manager", "managing"},),
     ({"testing"}, {"__main__", "cli"}),

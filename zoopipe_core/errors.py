@@ -28,6 +28,9 @@
     ├── EngineError (RuntimeError)             an engine cannot start workers
     │   └── WorkerDiedError                    a worker ended without a result: killed, out of memory, os._exit
     ├── LoadAbortedError                       the load was cancelled before it was published
+    ├── AlreadyLoadedError                     the target holds this load already
+    ├── LoadIdError (ValueError)               another load has this id: of another input, or by another model
+    ├── LoadLockedError                        another load of the same target, or with the same id, is under way
     └── LoadFailedError                        raised by ``report.raise_for_status()``
 
 Rejected rows are data, not errors: see `zoopipe_core.batches.rejects`.
@@ -37,8 +40,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = [
+    "AlreadyLoadedError",
     "ColumnNotFoundError",
     "CorruptSourceError",
     "DatabaseConnectionError",
@@ -50,6 +55,8 @@ __all__ = [
     "KernelError",
     "LoadAbortedError",
     "LoadFailedError",
+    "LoadIdError",
+    "LoadLockedError",
     "MissingDependencyError",
     "RecordTooLongError",
     "SchemaModelError",
@@ -213,6 +220,26 @@ class WorkerDiedError(EngineError):
 
 class LoadAbortedError(ZoopipeError):
     """The load was cancelled (signal, timeout or ``shutdown()``) before it was published."""
+
+
+class AlreadyLoadedError(ZoopipeError):
+    """The target holds this load already. With ``if_loaded="skip"`` that is a success, told by the recorded report.
+
+    Attributes:
+        record: what the ledger knows of it, a `zoopipe_core.ledger.LoadRecord`.
+    """
+
+    def __init__(self, message: str, record: Any = None) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+class LoadIdError(ZoopipeError, ValueError):
+    """The id belongs to another load: of another input, or by another model or other hooks."""
+
+
+class LoadLockedError(ZoopipeError):
+    """Another load of the same target, or with the same id, is under way; nothing was changed."""
 
 
 class LoadFailedError(ZoopipeError):

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipe"]
 
+MAX_LOAD_ID_CHARS = 200
+IF_LOADED = ("skip", "fail", "again")
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Pipe:
@@ -48,6 +51,10 @@ class Pipe:
         executor: how batches are worked on; default `SingleThreadExecutor`.
         max_errors: how many rows may be rejected before the load fails with nothing published: a number, or a share
             of the rows read (a float from 0 to 1). None: any number.
+        load_id: the name of this load, the same for all tries of it. Under one name an input is loaded once: a second
+            run reads nothing, completes, and has the report of the first. None: a target that rows are added to
+            remembers each file by name, size and time of change; a target that is replaced is replaced again.
+        if_loaded: what to do if the target has this load: ``"skip"`` it, ``"fail"``, or load it ``"again"``.
 
     >>> from pydantic import BaseModel
     >>> class User(BaseModel):
@@ -70,6 +77,8 @@ class Pipe:
     post_validation_hooks: Sequence[BaseHook | ColumnHook] = ()
     executor: BatchExecutor = field(default_factory=SingleThreadExecutor)
     max_errors: int | float | None = None
+    load_id: str | None = None
+    if_loaded: str = "skip"
     _state: _State = field(default_factory=lambda: _State(), init=False)
 
     def __init__(
@@ -83,6 +92,8 @@ class Pipe:
         executor: BatchExecutor | None = None,
         *,
         max_errors: int | float | None = None,
+        load_id: str | None = None,
+        if_loaded: str = "skip",
     ) -> None:
         values = {
             "input_adapter": input_adapter if isinstance(input_adapter, InputAdapter) else resolve_input(input_adapter),
@@ -93,6 +104,8 @@ class Pipe:
             "post_validation_hooks": _hooks("post_validation_hooks", post_validation_hooks),
             "executor": executor if executor is not None else SingleThreadExecutor(),
             "max_errors": max_errors,
+            "load_id": load_id,
+            "if_loaded": if_loaded,
             "_state": _State(),
         }
         for name, value in values.items():
@@ -113,6 +126,7 @@ class Pipe:
             raise SpecError(f"rows and rejects cannot both go to {target.label}; name another place for one of them")
         if rejects is not None and any(_same_place(place, rejects.place) for place in self.input_adapter.places):
             raise SpecError(f"the rejects would replace their own source, {rejects.label}; name another place for them")
+        self._check_load_id()
         limit = self.max_errors
         if limit is None:
             return
@@ -121,6 +135,17 @@ class Pipe:
             raise SpecError(
                 f"max_errors has to be a number of rows (0, 100), a share of them (0.01), or None, not {limit!r}"
             )
+
+    def _check_load_id(self) -> None:
+        given = self.load_id
+        if given is not None and not (
+            isinstance(given, str) and 0 < len(given) <= MAX_LOAD_ID_CHARS and given.isprintable()
+        ):
+            raise SpecError(
+                f"load_id has to be a printable text of at most {MAX_LOAD_ID_CHARS} characters, or None, not {given!r}"
+            )
+        if self.if_loaded not in IF_LOADED:
+            raise SpecError(f"if_loaded has to be one of {', '.join(map(repr, IF_LOADED))}, not {self.if_loaded!r}")
 
     def explain(self, sample: int | None = None) -> Explanation:
         """Each field's route through validation and why it is not a faster one; print it to see a table.

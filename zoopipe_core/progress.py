@@ -98,6 +98,14 @@ class LoadProgress:
         with self._lock:
             return int(self._counts.get(name, 0))
 
+    def recall(self, report: PipeReport, note: str) -> None:
+        """The load was done before, and `report` is what was said of it then; nothing else changes any more."""
+        with self._lock:
+            self._notes = merge_notes((*report.notes, note))
+            self._report = replace(
+                report, status=PipeStatus.COMPLETED, pipe_index=self._report.pipe_index, notes=self._notes
+            )
+
     def finish(self, status: PipeStatus, error: BaseException | None = None) -> None:
         """The load has ended; but for notes, nothing changes any more."""
         text = "" if error is None else "".join(traceback.format_exception(error))

@@ -25,6 +25,7 @@ from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
+    AlreadyLoadedError,
     ColumnNotFoundError,
     DuplicateColumnError,
     LoadAbortedError,
@@ -35,6 +36,7 @@ from zoopipe_core.errors import (
 from zoopipe_core.hooking.after import PostHooked
 from zoopipe_core.hooking.chain import HookChain, hooks_at_work
 from zoopipe_core.kernels.switch import SWITCH
+from zoopipe_core.memory import LoadMemory
 from zoopipe_core.progress import LoadProgress
 from zoopipe_core.report import PipeStatus
 from zoopipe_core.schema.plan import ModelPlan, plan_of
@@ -60,21 +62,38 @@ def run_load(pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
     and is raised.
     """
     progress.start()
+    memory = LoadMemory(pipe)
     try:
-        _Load(pipe, progress, stop).run()
+        _Load(pipe, progress, stop, memory).run()
+    except AlreadyLoadedError as error:
+        if pipe.if_loaded == "fail" or error.record is None:
+            progress.finish(PipeStatus.FAILED, error)
+        else:
+            progress.recall(error.record.report, f"{error}; nothing was read")
+        logger.info("%s was loaded already", pipe)
     except (LoadAbortedError, KeyboardInterrupt) as error:
         progress.finish(PipeStatus.ABORTED, error)
         logger.warning("%s aborted", pipe)
+        _tell(memory, progress)
         if not isinstance(error, Exception):
             raise
     except BaseException as error:
         progress.finish(PipeStatus.FAILED, error)
         logger.warning("%s failed: %s", pipe, type(error).__name__)
+        _tell(memory, progress)
         if not isinstance(error, Exception):
             raise
     else:
         progress.finish(PipeStatus.COMPLETED)
         logger.info("%s completed", pipe)
+
+
+def _tell(memory: LoadMemory, progress: LoadProgress) -> None:
+    """Let the ledger know that the load has failed."""
+    try:
+        memory.end(progress.snapshot())
+    except ZoopipeError as error:
+        progress.note(f"the ledger could not be told: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +144,9 @@ class _Discard(Writer):
 
 
 class _Load:
-    def __init__(self, pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
+    def __init__(self, pipe: Pipe, progress: LoadProgress, stop: threading.Event, memory: LoadMemory) -> None:
         self._pipe = pipe
+        self._memory = memory
         self._progress = progress
         self._stop = stop
         self._plan: ModelPlan | None = plan_of(pipe.schema_model) if pipe.schema_model is not None else None
@@ -151,10 +171,12 @@ class _Load:
         """
         pipe = self._pipe
         try:
+            self._memory.begin(self._progress.snapshot())
+            self._progress.set(load_id=self._memory.load_id, attempt=self._memory.attempt)
             with pipe.input_adapter.open(self._request()) as reader:
                 self._source_types = reader.columns
                 self._check_columns(pipe.input_adapter.label, reader.columns, reader.duplicates)
-                self._writer = writer = _Discard() if pipe.output_adapter is None else pipe.output_adapter.open()
+                self._writer = writer = self._memory.open_writer() or _Discard()
                 if pipe.error_output_adapter is not None:
                     self._rejects = pipe.error_output_adapter.open()
                 self._start_early(writer)
@@ -338,6 +360,9 @@ class _Load:
             self._look_at_stop()
             if self._rejects is not None:
                 self._rejects.publish()
+            self._progress.set(bytes_written=writer.bytes_written)
+            self._progress.note(*writer.notes)
+            self._memory.remember(writer, self._progress.snapshot())
             writer.publish()
         self._progress.set(bytes_written=writer.bytes_written)
 

@@ -154,7 +154,7 @@ def test_a_table_is_loaded_as_in_a_serial_run(database_uri: str, mode: str, tmp_
     assert found == execute(database_uri, query.format("serial"))
     assert [row[0] for row in found] == ([0] if mode == "append" else []) + [1, 2, 3, 4, 5]
     assert rejects.read_text() == expected
-    assert tables_of(database_uri) == {"serial", "parallel"}
+    assert tables_of(database_uri) == {"serial", "parallel", "_zoopipe_loads"}
     assert manager.report.loaded_rows == 5
 
 
@@ -180,7 +180,7 @@ def test_a_load_that_fails_leaves_the_table_and_the_temporary_folder_as_they_wer
     assert not sharded(Pipe(Chunks([rows(1), rows("x")]), target, None, Row, max_errors=0)).run()
     assert not sharded(Pipe(Chunks([[{"id": 1}], [{"id": 2**70}]]), target, None, Row)).run()
     assert execute(database_uri, "SELECT id FROM t") == [(7,)]
-    assert tables_of(database_uri) == {"t"}
+    assert tables_of(database_uri) == {"t", "_zoopipe_loads"}
     assert names_in(tmp_path / "temporary") == []
 
 

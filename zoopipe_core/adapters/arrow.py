@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.arrow_ipc import batch_rows, open_ipc
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
+from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.columnar import (
     Layout,
     OpenColumns,
@@ -25,6 +25,7 @@ from zoopipe_core.adapters.columnar import (
     evened,
     writing_columns,
 )
+from zoopipe_core.adapters.file_outputs import FileOutputAdapter, FileWriter
 from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.paths import (
     PathLike,
@@ -259,7 +260,7 @@ def stream_batches(stream: pa.RecordBatchReader, name: str) -> Iterator[pa.Recor
 
 
 @dataclass(frozen=True, repr=False)
-class ArrowOutputAdapter(OutputAdapter):
+class ArrowOutputAdapter(FileOutputAdapter):
     """Rows into one Arrow IPC file or stream, which appears complete or not at all.
 
     Args:
@@ -299,7 +300,7 @@ class ArrowOutputAdapter(OutputAdapter):
         return ArrowWriter(self)
 
 
-class ArrowWriter(Writer):
+class ArrowWriter(FileWriter):
     """Writes batches as they come through an `AtomicFile`."""
 
     def __init__(self, adapter: ArrowOutputAdapter) -> None:

@@ -95,6 +95,11 @@ class AtomicFile:
         """Bytes on their way to the disk, after compression."""
         return self._raw.count
 
+    @property
+    def hidden_path(self) -> str | None:
+        """Where the bytes of a local file are until it is published, in the file that will have its name then."""
+        return self._place.hidden
+
     def write(self, data: bytes | memoryview | pa.Buffer) -> None:
         """Append `data`.
 
@@ -226,6 +231,7 @@ class _Place(ABC):
     """An output's open file, and how it becomes visible. A failing constructor leaves nothing behind."""
 
     file: Any
+    hidden: str | None = None
 
     def adopt(self, path: str, end: int) -> bool:
         """Make the first `end` bytes of the local file `path` the beginning of this one; False where it cannot be."""
@@ -260,6 +266,8 @@ def _find_place(path: str, folder: str | None) -> _Place:
 class _LocalPlace(_Place):
     """A hidden file beside the target, renamed."""
 
+    hidden: str
+
     def __init__(self, path: str, folder: str | None) -> None:
         self._target = os.path.realpath(path)
         self._folder = folder
@@ -289,8 +297,8 @@ class _LocalPlace(_Place):
         if len(os.fsencode(name)) > 255:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         name = os.fsencode(name)[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
-        self._hidden = os.path.join(self._folder or folder, f".{name}.{secrets.token_hex(6)}.part")
-        descriptor = os.open(self._hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self.hidden = os.path.join(self._folder or folder, f".{name}.{secrets.token_hex(6)}.part")
+        descriptor = os.open(self.hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
         os.fchmod(descriptor, PRIVATE_FILE)
         return open(descriptor, "wb", buffering=0)
@@ -312,14 +320,14 @@ class _LocalPlace(_Place):
 
     def adopt(self, path: str, end: int) -> bool:
         try:
-            os.replace(path, self._hidden)
+            os.replace(path, self.hidden)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             return False
         self.file.close()
-        os.chmod(self._hidden, PRIVATE_FILE)
-        self.file = open(self._hidden, "r+b", buffering=0)  # noqa: SIM115  closed by flush or remove
+        os.chmod(self.hidden, PRIVATE_FILE)
+        self.file = open(self.hidden, "r+b", buffering=0)  # noqa: SIM115  closed by flush or remove
         self.file.truncate(end)
         self.file.seek(end)
         return True
@@ -329,8 +337,8 @@ class _LocalPlace(_Place):
         self.file.close()
 
     def publish(self) -> None:
-        os.chmod(self._hidden, self._final_mode())
-        os.replace(self._hidden, self._target)
+        os.chmod(self.hidden, self._final_mode())
+        os.replace(self.hidden, self._target)
         sync_folder(os.path.dirname(self._target))
 
     def _final_mode(self) -> int:
@@ -342,8 +350,8 @@ class _LocalPlace(_Place):
 
     def remove(self) -> None:
         self.file.close()
-        if os.path.exists(self._hidden):
-            os.unlink(self._hidden)
+        if os.path.exists(self.hidden):
+            os.unlink(self.hidden)
         self._remove_folders()
 
     def _remove_folders(self) -> None:

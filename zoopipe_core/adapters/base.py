@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
+from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey, LoadRecord
 from zoopipe_core.adapters.paths import strip_credentials
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
@@ -204,6 +205,14 @@ class InputAdapter(_Adapter):
         """What it reads, as far as that is known without looking; may hold patterns such as ``in/*.csv``."""
         return (self.label,)
 
+    def fingerprint(self) -> Fingerprint | None:
+        """What tells what would be read now from anything else, without reading it; None if that cannot be told.
+
+        Raises:
+            SourceError: the source is not there, or cannot be looked at.
+        """
+        return None
+
     def split(self, count: int, scan: Scan = scan_here) -> Split:
         """The input in at most `count` pieces.
 
@@ -228,7 +237,10 @@ class InputAdapter(_Adapter):
 
 
 class Writer(ABC):
-    """An open target. The calls come in the order start, write*, prepare, publish; abort may replace any of them."""
+    """An open target.
+
+    The calls come in the order start, write*, prepare, remember, publish; abort may replace any of them.
+    """
 
     @abstractmethod
     def start(self, types: Mapping[str, ColumnType]) -> None:
@@ -265,9 +277,20 @@ class Writer(ABC):
     def prepare(self) -> None:
         """Make everything durable, without making it visible."""
 
+    def remember(self, record: LoadRecord) -> None:
+        """Take what the target's ledger is to say of this load; it is written together with the rows.
+
+        May be left out; for targets without a ledger it does nothing.
+        """
+        return
+
     @abstractmethod
     def publish(self) -> None:
-        """Make everything visible at once. The load is complete when this returns, and not before."""
+        """Make everything visible at once. The load is complete when this returns, and not before.
+
+        Raises:
+            AlreadyLoadedError: another try of the same load was faster; nothing was published.
+        """
 
     @abstractmethod
     def abort(self) -> None:
@@ -278,9 +301,43 @@ class Writer(ABC):
         """Bytes written so far, after compression; 0 where that has no meaning."""
         return 0
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for the report, such as what was decided about a column."""
+        return ()
+
 
 class OutputAdapter(_Adapter):
-    """Where rows go. Subclasses are frozen dataclasses."""
+    """Where rows go. Subclasses are frozen dataclasses.
+
+    Attributes:
+        mode: what becomes of rows that are in the target already; a word for the ledger.
+    """
+
+    mode: str = "replace"
+
+    @property
+    def adds(self) -> bool:
+        """Whether rows are added to those that are there, so that a load that is run twice would be in it twice."""
+        return False
+
+    @property
+    def always_remembers(self) -> bool:
+        """Whether every load is written into the ledger, or only those that the caller has named."""
+        return False
+
+    def ledger(self) -> Ledger | None:
+        """Where the target remembers its loads; None if it does not."""
+        return None
+
+    def open_load(self, key: LoadKey) -> Writer:
+        """As `open`, for a load that has a name: keeps other loads away for as long as the writer is open.
+
+        Raises:
+            AlreadyLoadedError, LoadIdError: as `LoadKey.check`.
+            LoadLockedError: another load is under way.
+        """
+        return self.open()
 
     @property
     def place(self) -> str | None:

@@ -17,10 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Writer
+from zoopipe_core.adapters.base import Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.encodings import check_encoding
+from zoopipe_core.adapters.file_outputs import FileOutputAdapter, FileWriter
 from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.files import DecompressionLimits
 from zoopipe_core.adapters.paths import (
@@ -130,7 +131,7 @@ class CSVInputAdapter(FileInputAdapter):
 
 
 @dataclass(frozen=True, repr=False)
-class CSVOutputAdapter(OutputAdapter):
+class CSVOutputAdapter(FileOutputAdapter):
     r"""Rows into one CSV file, which appears complete or not at all.
 
     Args:
@@ -182,7 +183,7 @@ class CSVOutputAdapter(OutputAdapter):
         return CSVWriter(self)
 
 
-class CSVWriter(Writer):
+class CSVWriter(FileWriter):
     """Writes batches as CSV through an `AtomicFile`."""
 
     def __init__(self, adapter: CSVOutputAdapter) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest, Scan, Split, scan_here
+from zoopipe_core.adapters.fingerprints import fingerprint_of_files
+from zoopipe_core.adapters.ledger import Fingerprint
 from zoopipe_core.adapters.paths import Paths, describe_paths, expand_paths, places_of
 from zoopipe_core.adapters.splitting import Cuts, Piece, split_files, why_fewer
 
@@ -42,6 +44,15 @@ class FileInputAdapter(InputAdapter):
             SourceError: one is not there, or a pattern matches nothing.
         """
         return [Piece(path) for path in expand_paths(self.path)]  # type: ignore[arg-type]  # normalized
+
+    def fingerprint(self) -> Fingerprint:
+        """Options, and of each file its path, size, and time of change or what a remote store has instead.
+
+        Raises:
+            SourceError: a file is not there.
+        """
+        paths = [piece.path for piece in self.files()]
+        return fingerprint_of_files(self, paths)
 
     def open(self, request: ReadRequest) -> Reader:
         """Find the files and read the header of the first.

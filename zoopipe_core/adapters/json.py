@@ -20,8 +20,9 @@ import pyarrow as pa
 from pydantic_core import from_json, to_json
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Writer
+from zoopipe_core.adapters.base import Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.encodings import Utf8Stream, check_encoding
+from zoopipe_core.adapters.file_outputs import FileOutputAdapter, FileWriter
 from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.files import ByteSource, DecompressionLimits
 from zoopipe_core.adapters.json_records import array_records, line_records
@@ -217,7 +218,7 @@ def file_encoding(adapter: JSONInputAdapter, path: str) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, repr=False)
-class JSONOutputAdapter(OutputAdapter):
+class JSONOutputAdapter(FileOutputAdapter):
     """Rows into one JSON file, which appears complete or not at all.
 
     Args:
@@ -265,7 +266,7 @@ class JSONOutputAdapter(OutputAdapter):
         return JSONWriter(self)
 
 
-class JSONWriter(Writer):
+class JSONWriter(FileWriter):
     """Writes batches as JSON through an `AtomicFile`."""
 
     def __init__(self, adapter: JSONOutputAdapter) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Writer
+from zoopipe_core.adapters.base import Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.columnar import (
     Layout,
     OpenColumns,
@@ -27,6 +27,7 @@ from zoopipe_core.adapters.columnar import (
     refuse_outer_compression,
     writing_columns,
 )
+from zoopipe_core.adapters.file_outputs import FileOutputAdapter, FileWriter
 from zoopipe_core.adapters.file_parts import FileInputAdapter
 from zoopipe_core.adapters.paths import (
     PathLike,
@@ -206,7 +207,7 @@ def _open(path: str) -> pa.NativeFile:
 
 
 @dataclass(frozen=True, repr=False)
-class ParquetOutputAdapter(OutputAdapter):
+class ParquetOutputAdapter(FileOutputAdapter):
     """Rows into one Parquet file, which appears complete or not at all.
 
     Args:
@@ -261,7 +262,7 @@ class ParquetOutputAdapter(OutputAdapter):
         return ParquetWriter(self)
 
 
-class ParquetWriter(Writer):
+class ParquetWriter(FileWriter):
     """Fills row groups and writes them through an `AtomicFile`."""
 
     def __init__(self, adapter: ParquetOutputAdapter) -> None:

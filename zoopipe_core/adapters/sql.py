@@ -18,9 +18,12 @@ import pyarrow as pa
 from pydantic_core import to_json
 
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
-from zoopipe_core.adapters.sql_connect import Uri, check_target, connect, describe_uri, resolve_uri
+from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey
+from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
 from zoopipe_core.adapters.sql_database import Database, Decoded, Select
-from zoopipe_core.adapters.sql_names import check_length, parse_table_name
+from zoopipe_core.adapters.sql_ledger import SQLLedger
+from zoopipe_core.adapters.sql_names import TableName, check_length, parse_table_name
+from zoopipe_core.adapters.sql_target import TargetTable, WriteSpec
 from zoopipe_core.adapters.sql_writer import SQLWriter
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
@@ -91,6 +94,10 @@ class SQLInputAdapter(InputAdapter):
         table = None if self.table_name is None else parse_table_name(self.table_name)
         return Select(self.query, table, columns, self.limit)
 
+    def fingerprint(self) -> Fingerprint:
+        """What is asked of which database; what it will answer cannot be told."""
+        return Fingerprint.of([repr(self)], self.label, tells_state=False)
+
     def open(self, request: ReadRequest) -> Reader:
         database = connect(resolve_uri(self.uri), read_only=True)
         return SQLReader(database, self.select(request), request.batch_size, self.label)
@@ -143,10 +150,34 @@ class SQLOutputAdapter(OutputAdapter):
     def __repr__(self) -> str:
         return f"SQLOutputAdapter({describe_uri(self.uri)!r}, {self.table_name!r}, mode={self.mode!r})"
 
+    @property
+    def adds(self) -> bool:
+        return self.mode == "append"
+
+    @property
+    def always_remembers(self) -> bool:
+        return True
+
+    def ledger(self) -> Ledger:
+        """The table ``_zoopipe_loads`` in the schema of the target."""
+        url, table = self._place()
+        return SQLLedger(lambda read_only: connect(url, read_only=read_only), table)
+
     def open(self) -> Writer:
+        return self._open(None)
+
+    def open_load(self, key: LoadKey) -> Writer:
+        return self._open(key)
+
+    def _open(self, key: LoadKey | None) -> Writer:
+        url, table = self._place()
+        spec = WriteSpec(self.mode)
+        return SQLWriter(TargetTable(lambda: connect(url, read_only=False), table, spec, self.label, key), self.label)
+
+    def _place(self) -> tuple[DatabaseURL, TableName]:
         url, table = resolve_uri(self.uri), parse_table_name(self.table_name)
         check_length(table, url.name_limit)
-        return SQLWriter(lambda: connect(url, read_only=False), table, self.mode, self.label)
+        return url, table
 
 
 class SQLReader(Reader):

@@ -175,6 +175,10 @@ class Database(ABC):
     """Whether `ingest` may be called in another thread than the rest, while nothing else is."""
     chunk_rows: int
     """The number of rows that is worth a statement of its own."""
+    makes_tables_alone: bool = False
+    """Whether a table that two transactions make, if it is missing, fails one of them."""
+    keeps_times_as_text: bool = False
+    """Whether a time is stored as its text."""
 
     # ---- both ways --------------------------------------------------------------------------------------------
 
@@ -225,6 +229,25 @@ class Database(ABC):
         Raises:
             SourceError: that is no longer there.
         """
+
+    def full_name(self, table: TableName) -> TableName:
+        """The name with its schema, whether or not there is such a table."""
+        existing = self.find(table)
+        if existing is not None:
+            return existing.name
+        return table if table.schema is not None else TableName(table.table, self.current_schema())
+
+    def current_schema(self) -> str:
+        """Where a table lies whose schema is not named."""
+        return str(self.execute("SELECT current_schema()")[0][0])
+
+    def mark(self, place: int) -> str:
+        """What stands in a statement for the text that is parameter `place`, from 0."""
+        return "?"
+
+    def time_text(self, column: str) -> str:
+        """The text of a time with its zone, in ISO's form; `column` is quoted."""
+        return f"CAST({column} AS VARCHAR(64))"
 
     def found(self, table: TableName) -> ExistingTable:
         """The table to read.
@@ -287,6 +310,18 @@ class Database(ABC):
     def count_inserted(self, table: TableName) -> int | None:
         """The rows that this transaction has put into a table with triggers; None if `ingest` knows it as well."""
         return None
+
+    def lock(self, name: str, *, exclusive: bool, wait: bool) -> bool:
+        """Take a lock that ends with the transaction, or with its holder; True if it is had.
+
+        Args:
+            name: of the lock; all that use this database have the same ones.
+            exclusive: nobody else may have it; else others may who ask for it like this.
+            wait: for a while, if somebody has it.
+
+        Where one writer at a time is all that the database lets in there is nothing to do.
+        """
+        return True
 
     def lock_for_replacing(self, table: TableName) -> None:
         """Keep others from writing to `table` until the end of the transaction, where rows could otherwise mix."""

@@ -6,8 +6,9 @@ gives as PostgreSQL's own bytes (enums, ranges, addresses, money) are asked for 
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,6 @@ import pyarrow.compute as pc
 from zoopipe_core.adapters.sql_connect import DatabaseURL
 from zoopipe_core.adapters.sql_database import (
     Database,
-    Decoder,
     ExistingColumn,
     ExistingTable,
     ResultColumn,
@@ -29,7 +29,7 @@ from zoopipe_core.adapters.sql_database import (
     unique_names,
 )
 from zoopipe_core.adapters.sql_names import TableName, quote
-from zoopipe_core.adapters.sql_results import MONTHS, decimals, intervals
+from zoopipe_core.adapters.sql_postgres_types import decimal_type, jsonb, loose_json, recipe
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
 from zoopipe_core.batches.types import DEFAULT_DECIMAL, ColumnType
 from zoopipe_core.errors import (
@@ -45,6 +45,7 @@ __all__ = ["PostgreSQL"]
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 30
+LOCK_POLL_SECONDS = 0.05
 
 _TYPES: dict[pa.DataType, str] = {
     pa.bool_(): "boolean",
@@ -74,14 +75,6 @@ _WIDER: dict[pa.DataType, str] = {
 }
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 _VARCHAR = re.compile(r"character varying\((\d+)\)")
-# What the driver gives in Arrow's own types, by PostgreSQL's internal names.
-_NATIVE = frozenset(
-    (
-        *("bool", "bpchar", "bytea", "char", "date", "float4", "float8", "int2", "int4", "int8", "json", "jsonb"),
-        *("name", "text", "time", "timestamp", "timestamptz", "uuid", "varchar"),
-    )
-)
-_NATIVE_ARRAYS = frozenset("_" + name for name in _NATIVE - {"json", "jsonb"})
 # The driver's own errors carry no state that would say so.
 _LOST = re.compile("(server closed|no|terminating) (the )?connection|connection to (the )?server")
 _NOISE = re.compile(
@@ -197,6 +190,13 @@ class PostgreSQL(Database):
             has_triggers,
         )
 
+    def mark(self, place: int) -> str:
+        return f"${place + 1}::text"
+
+    def time_text(self, column: str) -> str:
+        # Whatever DateStyle and TimeZone are.
+        return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
+
     def table_names(self) -> list[TableName]:
         rows = self.execute(
             "SELECT n.nspname::text, c.relname::text, n.nspname = ANY (current_schemas(false)) FROM pg_catalog.pg_class"
@@ -215,7 +215,7 @@ class PostgreSQL(Database):
             raise SourceError(f"the query on {self.url.label} returns no columns: give a SELECT")
         names, duplicates = unique_names(schema.names)
         sources = Rewrite.sources(schema.names, table)
-        recipes = [_recipe(field, source) for field, source in zip(schema, sources, strict=True)]
+        recipes = [recipe(field, source) for field, source in zip(schema, sources, strict=True)]
         rewrite = Rewrite(names, [expression for expression, _, _ in recipes], table, query)
         columns = [
             ResultColumn(name, ColumnType(kind), decode) for name, (_, kind, decode) in zip(names, recipes, strict=True)
@@ -322,7 +322,7 @@ class PostgreSQL(Database):
     def parse_type(self, name: str) -> SQLType:
         if match := _NUMERIC.fullmatch(name):
             precision, scale = int(match.group(1)), int(match.group(2))
-            return SQLType(name, _decimal_type(precision, scale) if scale <= precision <= 76 else None)
+            return SQLType(name, decimal_type(precision, scale) if scale <= precision <= 76 else None)
         if name == "numeric":
             return SQLType(name, DEFAULT_DECIMAL, any_decimal=True)
         if match := _VARCHAR.fullmatch(name):
@@ -330,7 +330,7 @@ class PostgreSQL(Database):
         if name == "character varying":
             return SQLType(name, pa.string())
         if name == "jsonb":
-            return SQLType(name, pa.json_(), encode=_jsonb)
+            return SQLType(name, pa.json_(), encode=jsonb)
         return SQLType(name, _BY_NAME.get(name))
 
     def ingest(self, table: TableName, chunk: Sequence[pa.RecordBatch], *, temporary: bool) -> int:
@@ -347,6 +347,17 @@ class PostgreSQL(Database):
         sql = f"SELECT count(*) FROM {table.sql} WHERE xmin = pg_current_xact_id()::xid"  # noqa: S608  quoted
         return int(self.execute(sql)[0][0])
 
+    def lock(self, name: str, *, exclusive: bool, wait: bool) -> bool:
+        key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+        sql = f"SELECT pg_try_advisory_xact_lock{'' if exclusive else '_shared'}({key})"
+        deadline = time.monotonic() + (LOCK_SECONDS if wait else 0)
+        # Asked again and again: a statement that waits could not be ended.
+        while not self.execute(sql)[0][0]:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOCK_POLL_SECONDS)
+        return True
+
     def lock_for_replacing(self, table: TableName) -> None:
         # Two loads that replace at the same time would each delete the old rows and keep each other's.
         self.execute(f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE")
@@ -356,7 +367,7 @@ class PostgreSQL(Database):
 
     def check_value(self, array: pa.Array) -> tuple[int, str] | None:
         if isinstance(array.type, pa.JsonType):
-            return _loose_json(array.storage)
+            return loose_json(array.storage)
         if pa.types.is_string(array.type):
             return first(pc.match_substring(array, "\0"), "PostgreSQL's text cannot hold the character NUL")
         return None
@@ -378,65 +389,3 @@ def _plain_text(error: Exception) -> str:
     if primary := said.get("PG_DIAG_MESSAGE_PRIMARY"):
         return "; ".join(filter(None, [primary, said.get("PG_DIAG_MESSAGE_DETAIL"), said.get("PG_DIAG_MESSAGE_HINT")]))
     return _NOISE.sub("", str(error)).strip()
-
-
-def _recipe(field: pa.Field, source: str) -> tuple[str, pa.DataType, Decoder | None]:
-    """How a column is asked for, what is delivered, and how the array that comes becomes that."""
-    metadata = field.metadata or {}
-    name = metadata.get(b"POSTGRESQL:type", b"").decode()
-    if name == "numeric":
-        kind = _numeric(int(metadata.get(b"POSTGRESQL:typmod", b"-1")))
-        decode = decimals(kind)
-        return source, kind, lambda array: decode(array.storage)
-    if name == "interval":
-        # The driver gives nanoseconds, which end after 292 years; a month has no number of days.
-        months = f"extract(year FROM {source}) * 12 + extract(month FROM {source})"
-        return (
-            f"CASE WHEN NOT isfinite({source}) OR {months} <> 0 THEN '{MONTHS}'::bigint"
-            f" ELSE (extract(epoch FROM {source}) * 1000000)::bigint END",
-            pa.duration("us"),
-            intervals,
-        )
-    if name == "oid":
-        return f"{source}::bigint", pa.int64(), None
-    if name in _NATIVE or name in _NATIVE_ARRAYS:
-        return source, field.type, None
-    # As the server prints it: a cast to text would add the netmask to an inet.
-    return f"CASE WHEN {source} IS NOT NULL THEN format('%s', {source}) END", pa.string(), None
-
-
-def _numeric(modifier: int) -> pa.DataType:
-    """The decimal type of a column numeric(p, s), from the modifier that encodes both; -1 means neither is given."""
-    if modifier < 4:
-        return DEFAULT_DECIMAL
-    precision, scale = (modifier - 4) >> 16, (((modifier - 4) & 0x7FF) ^ 1024) - 1024
-    if scale < 0:
-        precision, scale = precision - scale, 0
-    precision = max(precision, scale, 1)
-    return _decimal_type(precision, scale) if precision <= 76 else DEFAULT_DECIMAL
-
-
-def _decimal_type(precision: int, scale: int) -> pa.DataType:
-    return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
-
-
-def _jsonb(array: pa.Array) -> pa.Array:
-    """JSON texts as COPY takes them for a jsonb column: the version of its format, a byte 1, then the text."""
-    return pc.binary_join_element_wise(
-        pa.scalar(b"\x01", pa.binary()), array.storage.cast(pa.binary()), pa.scalar(b"", pa.binary())
-    )
-
-
-def _loose_json(texts: pa.Array) -> tuple[int, str] | None:
-    """The first JSON text with a NaN or an infinity in it, which PostgreSQL does not take for JSON."""
-    suspects = pc.indices_nonzero(pc.match_substring_regex(texts, "NaN|Infinity").fill_null(False))
-    for index in suspects.to_pylist():
-        try:
-            json.loads(texts[index].as_py(), parse_constant=_refuse)
-        except ValueError:
-            return index, "PostgreSQL's JSON has neither NaN nor infinities"
-    return None
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)

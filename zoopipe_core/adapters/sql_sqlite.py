@@ -91,6 +91,7 @@ class SQLite(Database):
 
     ignores_case = True
     stages = True
+    keeps_times_as_text = True
     chunk_rows = 16_384
 
     def __init__(self, url: DatabaseURL, *, read_only: bool) -> None:
@@ -195,6 +196,9 @@ class SQLite(Database):
             ),
             kind == "view",
         )
+
+    def current_schema(self) -> str:
+        return "main"
 
     def table_names(self) -> list[TableName]:
         rows = self.execute(

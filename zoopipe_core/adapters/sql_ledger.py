@@ -1,0 +1,335 @@
+"""The ledger of a database: a table `_zoopipe_loads` in each schema that loads write to, a row for each load.
+
+A row is written in the transaction that publishes the rows it tells of: both are there, or neither. A load that puts
+all that it has in the place of what was there marks the rows of earlier loads of the same table as replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Ledger, LoadRecord
+from zoopipe_core.adapters.sql_database import Database
+from zoopipe_core.adapters.sql_names import TableName, quote
+from zoopipe_core.adapters.sql_types import AWARE
+from zoopipe_core.errors import LoadLockedError, SourceNotFoundError, ZoopipeError
+from zoopipe_core.report import PipeReport
+
+__all__ = ["LEDGER", "LedgerTable", "SQLLedger", "load_lock", "under_way"]
+
+LEDGER = "_zoopipe_loads"
+
+_INTEGER, _TEXT = pa.int64(), pa.string()
+_COLUMNS: dict[str, pa.DataType] = {
+    "target": _TEXT,
+    "load_id": _TEXT,
+    "run": _TEXT,
+    "mode": _TEXT,
+    "status": _TEXT,
+    "rows_read": _INTEGER,
+    "rows_loaded": _INTEGER,
+    "rows_rejected": _INTEGER,
+    "rows_filtered": _INTEGER,
+    "rows_added": _INTEGER,
+    "input_fingerprint": _TEXT,
+    "schema_fingerprint": _TEXT,
+    "attempt": _INTEGER,
+    "started_at": AWARE,
+    "committed_at": AWARE,
+    "versions": _TEXT,
+    "report": _TEXT,
+}
+_KEY = ("target", "load_id")
+# Of ledgers that are made beforehand: how many writers of this process use each, and those that were made for them.
+_making = threading.Lock()
+_users: Counter[str] = Counter()
+_fresh: set[str] = set()
+
+
+class LedgerTable:
+    """The ledger beside one table, over a connection that is open.
+
+    Args:
+        database: the connection, within a transaction or not.
+        target: the full name of the table whose loads are meant; it need not exist.
+    """
+
+    def __init__(self, database: Database, target: TableName) -> None:
+        self._database = database
+        self._name = TableName(LEDGER, target.schema)
+        self._target = target
+
+    @property
+    def target(self) -> str:
+        """The name of the target in records."""
+        return str(self._target)
+
+    def exists(self) -> bool:
+        """Whether there is a ledger."""
+        return self._database.find(self._name) is not None
+
+    def make(self) -> None:
+        """Make the ledger if there is none.
+
+        Raises:
+            DatabaseError: it cannot be made.
+        """
+        if self.exists():
+            return
+        database = self._database
+        database.lock(f"ledger {self._name}", exclusive=True, wait=True)
+        columns = [
+            f"{quote(name)} {database.type_name(kind)}{'' if name in ('started_at', 'committed_at') else ' NOT NULL'}"
+            for name, kind in _COLUMNS.items()
+        ]
+        key = ", ".join(map(quote, _KEY))
+        database.execute(f"CREATE TABLE IF NOT EXISTS {self._name.sql} ({', '.join(columns)}, PRIMARY KEY ({key}))")
+
+    def check_writable(self) -> None:
+        """Raises:
+        TargetError: this user may not make the ledger, or may not write to it.
+        """
+        self._database.check_writable(self._name, self._database.find(self._name))
+
+    def enter(self) -> None:
+        """Make the ledger in a transaction of its own, where two loads could otherwise not make it side by side.
+
+        Called outside of a transaction, and followed by `leave`.
+        """
+        if not self._database.makes_tables_alone:
+            return
+        with _making:
+            if not self.exists():
+                self.make()
+                _fresh.add(self._place)
+            _users[self._place] += 1
+
+    def leave(self) -> None:
+        """The writer is about to close: a ledger that was made for it, and that nobody has used, is removed again."""
+        if not self._database.makes_tables_alone:
+            return
+        with _making:
+            _users[self._place] -= 1
+            if _users[self._place]:
+                return
+            del _users[self._place]
+            if self._place in _fresh:
+                _fresh.discard(self._place)
+                if not self._database.execute(f"SELECT count(*) FROM {self._name.sql}")[0][0]:  # noqa: S608  quoted
+                    self._database.execute(f"DROP TABLE {self._name.sql}")
+
+    @property
+    def _place(self) -> str:
+        return f"{self._database.url.path}::{self._name}"
+
+    def find(self, load_id: str) -> LoadRecord | None:
+        """The record of a load, if its table is there."""
+        found = self._read(f"AND {quote('load_id')} = {self._database.mark(1)}", [load_id])
+        return found[0] if found else None
+
+    def records(self) -> list[LoadRecord]:
+        """All records of the target, in the order in which the loads began."""
+        return self._read(f"ORDER BY {quote('started_at')}, {quote('load_id')}", [])
+
+    def _read(self, rest: str, parameters: Sequence[str]) -> list[LoadRecord]:
+        database = self._database
+        if not self.exists():
+            return []
+        shown = ", ".join(
+            database.time_text(quote(name)) if kind == AWARE else quote(name) for name, kind in _COLUMNS.items()
+        )
+        rows = database.execute(
+            f"SELECT {shown} FROM {self._name.sql} WHERE {quote('target')} = {database.mark(0)} {rest}",  # noqa: S608
+            [self.target, *parameters],
+        )
+        records = [_record(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+        if records and database.find(self._target) is None:
+            # Somebody has dropped the table, and with it what was loaded.
+            return [_replaced(record) for record in records]
+        return records
+
+    def write(self, record: LoadRecord, *, alone: bool) -> None:
+        """Put a record in the place of an earlier one of the same load.
+
+        Args:
+            record: its target is this one.
+            alone: nothing of earlier loads is left in the table.
+        """
+        self.make()
+        database, name = self._database, self._name.sql
+        if alone:
+            database.execute(
+                f"UPDATE {name} SET {quote('status')} = '{REPLACED}' WHERE {quote('target')} = {database.mark(0)}"  # noqa: S608
+                f" AND {quote('status')} = '{COMPLETED}' AND {quote('load_id')} <> {database.mark(1)}",
+                [self.target, record.load_id],
+            )
+        texts = _texts(record)
+        known = database.execute(
+            f"SELECT count(*) FROM {name} WHERE {quote('target')} = {database.mark(0)}"  # noqa: S608
+            f" AND {quote('load_id')} = {database.mark(1)}",
+            [self.target, record.load_id],
+        )
+        if known[0][0]:
+            changed = [column for column in _COLUMNS if column not in _KEY]
+            values = [f"{quote(column)} = {self._value(place, column)}" for place, column in enumerate(changed)]
+            where = [f"{quote(column)} = {database.mark(len(changed) + place)}" for place, column in enumerate(_KEY)]
+            database.execute(
+                f"UPDATE {name} SET {', '.join(values)} WHERE {' AND '.join(where)}",  # noqa: S608
+                [texts[column] for column in (*changed, *_KEY)],
+            )
+            return
+        values = [self._value(place, column) for place, column in enumerate(_COLUMNS)]
+        database.execute(
+            f"INSERT INTO {name} ({', '.join(map(quote, _COLUMNS))}) VALUES ({', '.join(values)})",  # noqa: S608
+            list(texts.values()),
+        )
+
+    def _value(self, place: int, column: str) -> str:
+        """A parameter, given as text, as a value of the column."""
+        database, kind = self._database, _COLUMNS[column]
+        mark = database.mark(place)
+        if kind == _TEXT:
+            return mark
+        given = f"NULLIF({mark}, '')"
+        if kind == AWARE and database.keeps_times_as_text:
+            return given
+        return f"CAST({given} AS {database.type_name(kind)})"
+
+
+class SQLLedger(Ledger):
+    """The ledger of one table.
+
+    Args:
+        connect: opens the database; the argument says whether to read only.
+        table: as the user names it.
+    """
+
+    def __init__(self, connect: Callable[[bool], Database], table: TableName) -> None:
+        self._connect = connect
+        self._table = table
+
+    @property
+    def target(self) -> str:
+        return str(self._table)
+
+    @contextmanager
+    def _open(self, read_only: bool) -> Iterator[LedgerTable]:
+        database = self._connect(read_only)
+        try:
+            yield LedgerTable(database, database.full_name(self._table))
+        finally:
+            database.close()
+
+    def find(self, load_id: str) -> LoadRecord | None:
+        try:
+            with self._open(True) as table:
+                return table.find(load_id)
+        except SourceNotFoundError:  # the file is still to be made
+            return None
+
+    def records(self) -> list[LoadRecord]:
+        try:
+            with self._open(True) as table:
+                return table.records()
+        except SourceNotFoundError:
+            return []
+
+    def note(self, record: LoadRecord) -> None:
+        database = self._connect(False)
+        try:
+            table = LedgerTable(database, database.full_name(self._table))
+            table.enter()
+            try:
+                _note(database, table, record)
+            finally:
+                table.leave()
+        finally:
+            database.close()
+
+
+def _note(database: Database, table: LedgerTable, record: LoadRecord) -> None:
+    database.begin()
+    try:
+        if not database.lock(load_lock(table.target, record.load_id), exclusive=True, wait=False):
+            raise under_way(table.target, record.load_id)
+        known = table.find(record.load_id)
+        if known is None or known.status != COMPLETED:
+            table.write(replace(record, target=table.target), alone=False)
+        database.commit()
+    except ZoopipeError:
+        database.rollback()
+        raise
+
+
+def under_way(label: str, load_id: str) -> LoadLockedError:
+    """The error for a load that somebody else does now."""
+    return LoadLockedError(f"the load {load_id!r} of {label} is under way elsewhere; let it end, then run again")
+
+
+def load_lock(target: str, load_id: str) -> str:
+    """The name of the lock of one load."""
+    return f"load {target} {load_id}"
+
+
+def _texts(record: LoadRecord) -> dict[str, str]:
+    """The columns of a record as texts; an empty one is NULL where the column is no text."""
+    report = record.report
+    texts = {
+        "target": record.target,
+        "load_id": record.load_id,
+        "run": record.run,
+        "mode": record.mode,
+        "status": record.status,
+        "rows_read": str(report.read_rows),
+        "rows_loaded": str(report.loaded_rows),
+        "rows_rejected": str(report.rejected_rows),
+        "rows_filtered": str(report.filtered_rows),
+        "rows_added": str(report.added_rows),
+        "input_fingerprint": record.input,
+        "schema_fingerprint": record.schema,
+        "attempt": str(record.attempt),
+        "started_at": _time(record.started_at),
+        "committed_at": _time(record.committed_at),
+        "versions": record.versions,
+        "report": json.dumps(report.to_dict()),
+    }
+    # What no database takes as text: a path may hold NUL as little as half of a surrogate pair.
+    return {name: text.encode("utf-8", "replace").decode().replace("\0", "?") for name, text in texts.items()}
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat(sep=" ", timespec="microseconds")
+
+
+def _record(row: dict[str, Any]) -> LoadRecord:
+    return LoadRecord(
+        load_id=row["load_id"],
+        run=row["run"],
+        target=row["target"],
+        mode=row["mode"],
+        status=row["status"],
+        report=PipeReport.from_dict(json.loads(row["report"])),
+        input=row["input_fingerprint"],
+        schema=row["schema_fingerprint"],
+        attempt=int(row["attempt"]),
+        versions=row["versions"],
+        started_at=_moment(row["started_at"]),
+        committed_at=_moment(row["committed_at"]),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _replaced(record: LoadRecord) -> LoadRecord:
+    return replace(record, status=REPLACED) if record.status == COMPLETED else record

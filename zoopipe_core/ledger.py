@@ -1,0 +1,42 @@
+"""What targets remember of the loads into them.
+
+from zoopipe_core.ledger import loads
+
+for load in loads("duckdb:///wh.duckdb", "flights"):
+print(load.load_id, load.status, load.report.loaded_rows)
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from zoopipe_core.adapters.ledger import LoadRecord
+from zoopipe_core.registry import resolve_output
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.paths import PathLike
+    from zoopipe_core.adapters.sql_connect import Uri
+
+__all__ = ["LoadRecord", "loads"]
+
+
+def loads(target: PathLike | Uri, table: str | None = None) -> list[LoadRecord]:
+    """All that is remembered of loads into a table or a file, in the order in which they began.
+
+    Args:
+        target: the database, as for `SQLOutputAdapter`; or the path of a file.
+        table: the table; None for a file, and for a URL that names the table itself (``duckdb:///wh.db::flights``).
+
+    Raises:
+        SpecError: there is no such kind of target, or it remembers nothing.
+        DatabaseError, TargetError: it cannot be read.
+    """
+    if table is None and isinstance(target, str | os.PathLike):
+        output = resolve_output(target)
+    else:
+        from zoopipe_core.adapters.sql import SQLOutputAdapter
+
+        output = SQLOutputAdapter(target, table or "")  # type: ignore[arg-type]  # refused there if it is no URL
+    ledger = output.ledger()
+    return [] if ledger is None else ledger.records()

@@ -1,0 +1,178 @@
+"""Whether a load is done already, and what is remembered when it is.
+
+    begin()          before anything is read: is it loaded?      else, for a load that has a name: "running"
+    open_writer()    the same again, with other loads kept away
+    remember()       the record, which the target publishes together with the rows
+    end()            how it ended, where nothing was published
+
+Which loads have a name: `LoadMemory`. Where records are kept: `zoopipe_core.adapters.ledger`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from zoopipe_core.adapters.base import OutputAdapter, Writer
+from zoopipe_core.adapters.ledger import Ledger, LoadKey, LoadRecord, digest
+from zoopipe_core.report import PipeReport, PipeStatus, now
+
+if TYPE_CHECKING:
+    from zoopipe_core.pipe import Pipe
+
+__all__ = ["LoadMemory"]
+
+
+class LoadMemory:
+    """What the target of a pipe knows of one run of it.
+
+    A load that the caller has named is done once under that name. One without a name is done again each time, if its
+    target is replaced as a whole, since that changes nothing. Where rows are added to those that are there, input and
+    target name the load, if the state of the input can be told; if it cannot, it is done again each time.
+
+    Args:
+        pipe: that is run.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._output = pipe.output_adapter
+        self._ledger: Ledger | None = None
+        self._noted = False
+        self.key: LoadKey | None = None
+
+    @property
+    def load_id(self) -> str | None:
+        """What reports call this load."""
+        return self._pipe.load_id if self.key is None or not self._is_named else self.key.load_id
+
+    @property
+    def attempt(self) -> int:
+        """The how manieth try this is, as far as is known."""
+        return 1 if self.key is None else self.key.attempt
+
+    def begin(self, report: PipeReport) -> None:
+        """Look whether the load is done; nothing is read for that.
+
+        Args:
+            report: of the run, which begins.
+
+        Raises:
+            AlreadyLoadedError, LoadIdError: as `LoadKey.check`.
+            SourceError: the input is not there.
+            DatabaseError, TargetError: the ledger cannot be read.
+        """
+        output = self._output
+        if output is None or not (self._pipe.load_id or output.adds or output.always_remembers):
+            return
+        ledger = output.ledger()
+        if ledger is None:
+            return
+        self._ledger = ledger
+        key = self.key = self._key(output)
+        if not self._is_named:
+            return
+        found = ledger.find(key.load_id)
+        key.check(found)
+        key = self.key = replace(key, attempt=1 if found is None else found.attempt + 1)
+        if key.given:
+            self._note(replace(report, status=PipeStatus.RUNNING))
+
+    def _key(self, output: OutputAdapter) -> LoadKey:
+        pipe = self._pipe
+        found = pipe.input_adapter.fingerprint() if pipe.load_id or output.adds else None
+        run = secrets.token_hex(8)
+        if pipe.load_id is not None:
+            load_id = pipe.load_id
+        elif found is not None and found.tells_state:
+            load_id = f"input-{found.digest}"
+        else:
+            load_id = f"run-{run}"
+        return LoadKey(
+            load_id,
+            run,
+            "" if found is None else str(found),
+            _schema(pipe),
+            given=pipe.load_id is not None,
+            again=pipe.if_loaded == "again",
+        )
+
+    @property
+    def _is_named(self) -> bool:
+        """Whether other runs may have the same id."""
+        return self.key is not None and not self.key.load_id.endswith(self.key.run)
+
+    def open_writer(self) -> Writer | None:
+        """The target, open; None if there is none.
+
+        Raises:
+            TargetError, DatabaseConnectionError: as `OutputAdapter.open`.
+            AlreadyLoadedError, LoadIdError, LoadLockedError: as `OutputAdapter.open_load`.
+        """
+        if self._output is None:
+            return None
+        return self._output.open() if self.key is None else self._output.open_load(self.key)
+
+    def remember(self, writer: Writer, report: PipeReport) -> None:
+        """Say what the ledger is to hold when the load is published.
+
+        Args:
+            writer: of the target, prepared.
+            report: of all that was done, but for the commit.
+        """
+        if self.key is not None:
+            done = replace(
+                report, status=PipeStatus.COMPLETED, finished_at=now(), fraction_done=1.0, ram_bytes=0, cause=None
+            )
+            writer.remember(self._record(done))
+
+    def end(self, report: PipeReport) -> None:
+        """Note how a load ended of which nothing was published.
+
+        Raises:
+            DatabaseError, TargetError: the ledger cannot be written.
+        """
+        if self._noted:
+            self._note(report)
+
+    def _note(self, report: PipeReport) -> None:
+        assert self._ledger is not None
+        self._ledger.note(self._record(replace(report, cause=None)))
+        self._noted = True
+
+    def _record(self, report: PipeReport) -> LoadRecord:
+        assert self.key is not None
+        assert self._ledger is not None
+        assert self._output is not None
+        return LoadRecord.of(self.key, self._ledger.target, self._output.mode, report, _versions())
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("zoopipe-plugins", "pyarrow", "pydantic"))
+
+
+def _schema(pipe: Pipe) -> str:
+    """A digest of the model and the hooks, the same in every process."""
+    parts: list[str] = []
+    if pipe.schema_model is not None:
+        from zoopipe_core.schema.plan import plan_of
+
+        parts.append(pipe.schema_model.__qualname__)
+        parts += [f"{name}:{kind.arrow}:{kind.nullable}" for name, kind in plan_of(pipe.schema_model).types.items()]
+    parts += [_hook(hook) for hook in (*pipe.pre_validation_hooks, *pipe.post_validation_hooks)]
+    return digest(parts)
+
+
+def _hook(hook: object) -> str:
+    """The class of a hook and those of its settings that are plain values."""
+    settings = sorted((name, value) for name, value in vars(hook).items() if _is_plain(value))
+    return f"{type(hook).__qualname__}{settings!r}"
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | bool)
