@@ -156,9 +156,9 @@ JSON_VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("field_type", FIELD_TYPES, ids=str)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(JSON_VALUES, min_size=1, max_size=10))
-def test_json_lines_get_the_verdict_of_model_validate_json(field_type: Any, values: list[Any]) -> None:
+def test_json_lines_get_the_verdict_of_model_validate_json(way: str, field_type: Any, values: list[Any]) -> None:
     lines = [json.dumps({"cell": value}).encode() for value in values]
     lines += [
         b"",
@@ -297,6 +297,13 @@ class Defaults(BaseModel):
     d: dt.date | None = None
 
 
+class CheckedDefaults(BaseModel):
+    model_config = ConfigDict(validate_default=True)
+    a: int = "7"  # type: ignore[assignment]
+    b: int = "x"  # type: ignore[assignment]
+    c: list[int] | None = None
+
+
 class Nested(BaseModel):
     a: Inner | None = None
     b: int = 1
@@ -325,8 +332,8 @@ class Bound(TypedDict):
 
 
 MODELS = [
-    Aliased, ByName, Extra, Forbidding, Checked, Before, Computed, Serializing, ReadsOthers, Defaults, Nested,
-    Overriding, Point, Movie, Bound,
+    Aliased, ByName, Extra, Forbidding, Checked, Before, Computed, Serializing, ReadsOthers, Defaults,
+    CheckedDefaults, Nested, Overriding, Point, Movie, Bound,
 ]  # fmt: skip
 
 
@@ -345,7 +352,7 @@ def test_every_kind_of_model_gets_pydantics_verdict_on_text(way: str, model: typ
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.dictionaries(st.sampled_from(["a", "b", "c", "ID", "Name", "identity"]), JSON_VALUES, max_size=5),
@@ -354,7 +361,7 @@ def test_every_kind_of_model_gets_pydantics_verdict_on_text(way: str, model: typ
     )
 )
 def test_every_kind_of_model_gets_pydantics_verdict_on_objects_and_json(
-    model: type, rows: list[dict[str, Any]]
+    way: str, model: type, rows: list[dict[str, Any]]
 ) -> None:
     assert_same_verdicts(model, object_batch("rows", 1, rows), rows)
     lines = [json.dumps(row).encode() for row in rows]

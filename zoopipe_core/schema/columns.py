@@ -6,13 +6,10 @@ accepts is put back into its place.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from enum import Enum
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +19,12 @@ from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.source import RowNumbers, SourceBatch, SourceKind
 from zoopipe_core.kernels._jit import SURE
 from zoopipe_core.kernels.buffers import text_cells
+from zoopipe_core.schema.by_field import Cells, dumped, validate_cells, validate_values
 from zoopipe_core.schema.cells import cell_values
 from zoopipe_core.schema.plan import UNSURE, FieldPlan, ModelPlan
 from zoopipe_core.schema.rules.base import State
 
 __all__ = ["Doubt", "JudgedColumns", "judge_columns"]
-
-
-LOOK_AT = 512
-"""Cells that tell whether a column is likely to have few distinct values."""
-_IMMUTABLE = (
-    bool, bytes, dt.date, dt.time, dt.timedelta, Decimal, Enum, float, int, str, type(None), UUID,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +128,7 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
     validated: dict[str, Sequence[Any]] = {}
     for f in later:
         source = sources[f.name]
-        array = batch.batch.column(source)
-        result = (_by_distinct_values(plan, f, array, batch.kind) if f.pure else None) or _by_cell(
-            plan, f, array, batch.kind
-        )
+        result = validate_cells(f, batch.batch.column(source), partial(_by_cell, plan, f, kind=batch.kind))
         if result is None:
             return None
         values, bad = result
@@ -148,7 +136,7 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
         if bad or UNSURE in values:
             doubt(f, np.array([value is UNSURE or index in bad for index, value in enumerate(values)]))
     for f in later:
-        judged[f.name] = Column(f.column_type, _dumped(plan, f, validated[f.name], unsure))
+        judged[f.name] = Column(f.column_type, dumped(plan, f, validated[f.name], unsure))
     return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, doubts)
 
 
@@ -161,54 +149,7 @@ def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column,
     return f.kernel.judge_typed(array, f.column_type)
 
 
-def _by_cell(
-    plan: ModelPlan, f: FieldPlan, array: pa.Array, kind: SourceKind
-) -> tuple[list[Any], Collection[int]] | None:
-    """Every cell validated, and the places of those that have no value; None if the field cannot go by itself."""
+def _by_cell(plan: ModelPlan, f: FieldPlan, array: pa.Array, kind: SourceKind) -> Cells | None:
     cells, bad = cell_values(f.name, array, kind)
-    values = _validated(plan, f, cells)
+    values = validate_values(plan, f, cells)
     return None if values is None else (values, bad)
-
-
-def _by_distinct_values(
-    plan: ModelPlan, f: FieldPlan, array: pa.Array, kind: SourceKind
-) -> tuple[list[Any], Collection[int]] | None:
-    """The same with each distinct cell validated once; None where that saves nothing or could be told apart."""
-    if len(array) < 2 * LOOK_AT or not (pa.types.is_binary(array.type) or pa.types.is_string(array.type)):
-        return None
-    if len(array.slice(0, LOOK_AT).unique()) > LOOK_AT // 4:
-        return None
-    encoded = array.dictionary_encode(null_encoding="encode")
-    if len(encoded.dictionary) > len(array) // 4:
-        return None
-    result = _by_cell(plan, f, encoded.dictionary, kind)
-    if result is None:
-        return None
-    distinct, bad = result
-    if not all(value is UNSURE or isinstance(value, _IMMUTABLE) for value in distinct):
-        return None  # rows must not share what one of them might change
-    places = np.frombuffer(encoded.indices.buffers()[1], np.int32)[: len(array)].tolist()
-    values = [distinct[place] for place in places]
-    return values, {row for row, place in enumerate(places) if place in bad} if bad else frozenset()
-
-
-def _validated(plan: ModelPlan, f: FieldPlan, cells: list[Any]) -> list[Any] | None:
-    """The validated cells, `UNSURE` where pydantic did not accept one; None if the field cannot go by itself."""
-    try:
-        values: list[Any] = plan.column_validators[f.name].validate_python(cells)
-    except Exception as error:
-        if isinstance(error, MemoryError):
-            raise
-        return None
-    # A validator that raises PydanticOmit leaves its item out of the list.
-    return values if len(values) == len(cells) else None
-
-
-def _dumped(plan: ModelPlan, f: FieldPlan, values: Sequence[Any], unsure: npt.NDArray[np.bool_]) -> Sequence[Any]:
-    """The values as ``model_dump()`` shows them; those of unsure rows are placeholders."""
-    if f.plain:
-        return values
-    doubts = unsure.tolist()
-    sure = [value for value, doubt in zip(values, doubts, strict=True) if not doubt]
-    dumped = iter(plan.column_serializers[f.name].to_python(sure))
-    return [None if doubt else next(dumped) for doubt in doubts]

@@ -1,5 +1,7 @@
 """Judging a batch of JSON lines by columns: a kernel finds the values, the rules for text judge them.
 
+Of a field that has no rule, pydantic judges the values by themselves, as JSON.
+
 A JSON value is not a text: which kinds of value a rule may judge by their spelling is told here, and rests on what
 ``model_validate_json`` does with them. Whatever is not told makes its row unsure, and pydantic reads that line.
 """
@@ -15,33 +17,36 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from zoopipe_core.batches.model import Column
-from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch
+from zoopipe_core.batches.source import JSON_COLUMN, RowNumbers, SourceBatch
 from zoopipe_core.kernels._jit import SURE, UNSURE
-from zoopipe_core.kernels.buffers import TextCells, text_cells, validity_of
+from zoopipe_core.kernels.buffers import TextCells, strings_from_cells, text_cells, validity_of
 from zoopipe_core.kernels.json_scan import scan_objects
 from zoopipe_core.kernels.json_strings import unescape_cells
 from zoopipe_core.kernels.json_tokens import ABSENT, ESCAPED, FALSE, INTEGER, NULL, NUMBER, STRING, TRUE
 from zoopipe_core.kernels.text import Words, word_table
+from zoopipe_core.schema.by_field import Cells, dumped, validate_cells, validate_json_texts
 from zoopipe_core.schema.columns import Doubt, JudgedColumns
+from zoopipe_core.schema.plan import UNSURE as UNSURE_VALUE
 from zoopipe_core.schema.plan import FieldPlan, ModelPlan
 from zoopipe_core.schema.rules.base import State
 
 __all__ = ["judge_json"]
 
+_STRINGS = (STRING, ESCAPED)
 # core type -> the kinds of JSON value that mean what their spelling means as a text.
 _SPELLED: dict[str, tuple[int, ...]] = {
-    "bool": (FALSE, TRUE, INTEGER, STRING),
-    "date": (STRING,),
-    "datetime": (STRING,),
-    "decimal": (INTEGER, STRING),
-    "enum": (STRING,),
-    "float": (INTEGER, NUMBER, STRING),
-    "int": (INTEGER, STRING),  # 9007199254740993.0 would be rounded on its way to an int
-    "literal": (STRING,),
-    "str": (STRING,),
-    "time": (STRING,),
-    "timedelta": (STRING,),
-    "uuid": (STRING,),
+    "bool": (FALSE, TRUE, INTEGER, *_STRINGS),
+    "date": _STRINGS,
+    "datetime": _STRINGS,
+    "decimal": (INTEGER, *_STRINGS),
+    "enum": _STRINGS,
+    "float": (INTEGER, NUMBER, *_STRINGS),
+    "int": (INTEGER, *_STRINGS),  # 9007199254740993.0 would be rounded on its way to an int
+    "literal": _STRINGS,
+    "str": _STRINGS,
+    "time": _STRINGS,
+    "timedelta": _STRINGS,
+    "uuid": _STRINGS,
 }
 SAFE_DIGITS = 18
 """Bytes of an integer up to which pydantic takes it for one of 64 bits."""
@@ -64,33 +69,79 @@ class _Values:
             np.where(absent, other.kinds, self.kinds),
         )
 
+    def texts(self, data: npt.NDArray[np.uint8], rows: RowNumbers) -> pa.Array:
+        """The values in `rows`, none of them absent, as they are spelled in JSON: an array of strings."""
+        quotes = np.isin(self.kinds[rows], _STRINGS).astype(np.int32)
+        cells = TextCells(data, self.starts[rows] - quotes, self.ends[rows] + quotes, None)
+        return strings_from_cells(cells, cells.fresh_state())
+
 
 def judge_json(plan: ModelPlan, batch: SourceBatch) -> JudgedColumns | None:
     """Judge every line of a batch of JSON; None if all of them have to go to pydantic."""
-    if plan.row_reason or any(f.kernel is None or f.kernel.text is None for f in plan.fields):
+    if plan.row_reason:
         return None
     names = tuple(dict.fromkeys(name for f in plan.fields for name in f.inputs))
     lines = text_cells(batch.batch.column(JSON_COLUMN))
     values, extras, state = _scan(lines, names)
     if plan.forbids_extra:
         state[extras != 0] = UNSURE
-    unsure = state != SURE
+    understood = state == SURE
+    unsure = ~understood
     doubts: list[Doubt] = []
-    fields: list[tuple[FieldPlan, Column]] = []
+
+    def doubt(f: FieldPlan, rows: npt.NDArray[np.bool_]) -> None:
+        if rows.any():
+            doubts.append(Doubt(f, JSON_COLUMN, rows))
+            np.logical_or(unsure, rows, out=unsure)
+
+    # Kernels first: pydantic is asked for the other fields of the lines that they are sure of, and no more.
+    judged: dict[str, Column] = {}
+    later: list[tuple[FieldPlan, _Values]] = []
     for f in plan.fields:
         found = values[f.inputs[0]]
         for name in f.inputs[1:]:
             found = found.or_else(values[name])
-        column, judged = _judge(f, lines.data, found)
-        rows = (judged != SURE) & (state == SURE)
-        if rows.any():
-            doubts.append(Doubt(f, JSON_COLUMN, rows))
-            unsure |= rows
-        fields.append((f, column))
-    return JudgedColumns(fields, unsure, doubts)
+        if f.kernel is None or f.kernel.text is None:
+            later.append((f, found))
+        else:
+            judged[f.name], cells = _by_kernel(f, lines.data, found)
+            doubt(f, (cells != SURE) & understood)
+    validated: dict[str, list[Any]] = {}
+    for f, found in later:
+        result = _by_pydantic(plan, f, lines.data, found, ~unsure)
+        if result is None:
+            return None
+        validated[f.name] = result
+        doubt(f, np.fromiter((value is UNSURE_VALUE for value in result), np.bool_, len(result)) & ~unsure)
+    for f, _ in later:
+        judged[f.name] = Column(f.column_type, dumped(plan, f, validated[f.name], unsure))
+    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, doubts)
 
 
-def _judge(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[Column, State]:
+def _by_pydantic(
+    plan: ModelPlan, f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values, wanted: npt.NDArray[np.bool_]
+) -> list[Any] | None:
+    """The values of a field in the `wanted` lines, UNSURE_VALUE in others and where pydantic does not accept one.
+
+    None if the field cannot go by itself.
+    """
+    default = UNSURE_VALUE if f.constant is None else f.constant[0]
+    values: list[Any] = [default if absent else UNSURE_VALUE for absent in (found.kinds == ABSENT).tolist()]
+    rows = np.flatnonzero(wanted & (found.kinds != ABSENT))
+
+    def validate(texts: pa.Array) -> Cells | None:
+        accepted = validate_json_texts(plan, f, texts)
+        return None if accepted is None else (accepted, ())
+
+    result = validate_cells(f, found.texts(data, rows), validate)
+    if result is None:
+        return None
+    for row, value in zip(rows.tolist(), result[0], strict=True):
+        values[row] = value
+    return values
+
+
+def _by_kernel(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[Column, State]:
     """The values of one field, and which of them count."""
     rule, kinds, constant = f.kernel, found.kinds, f.constant
     assert rule is not None
@@ -98,7 +149,7 @@ def _judge(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tuple[C
     if constant is not None and absent.all():
         return Column(f.column_type, [constant[0]] * len(kinds)), np.zeros(len(kinds), np.uint8)
     nulls = absent | (kinds == NULL)
-    known = np.isin(kinds, _SPELLED[rule.name]) | ((kinds == ESCAPED) & (STRING in _SPELLED[rule.name]))
+    known = np.isin(kinds, _SPELLED[rule.name])
     if rule.name in ("float", "decimal"):
         known &= (kinds != INTEGER) | (found.ends - found.starts <= SAFE_DIGITS)
     verdict = rule.judge_text(_cells(data, found, nulls if nulls.any() else None), f.column_type)

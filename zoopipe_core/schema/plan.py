@@ -310,7 +310,7 @@ def _field_plan(name: str, raw: CoreSchema, config: CoreSchema, definitions: Map
         inputs=inputs,
         output=None if excluded else _output_name(name, raw.get("serialization_alias"), config),
         required=required,
-        constant=_constant_default(schema, plain),
+        constant=_constant_default(schema, plain, config),
         route=Route.ROW if reason else Route.FIELD if rule is None else Route.KERNEL,
         reason=reason or ("" if rule else "a validator function" if _has_functions(schema) else why_no_rule(schema)),
         column_type=column_type,
@@ -338,11 +338,18 @@ def _output_name(name: str, alias: str | None, config: CoreSchema) -> str:
     return alias if alias is not None and config.get("serialize_by_alias") else name
 
 
-def _constant_default(schema: CoreSchema, plain: bool) -> tuple[Any] | None:
+def _constant_default(schema: CoreSchema, plain: bool, config: CoreSchema) -> tuple[Any] | None:
     """The default as ``model_dump()`` shows it, if it is the same for every row and validation does not touch it."""
-    if schema["type"] != "default" or "default" not in schema or schema.get("validate_default") or not plain:
+    if schema["type"] != "default" or "default" not in schema:
+        return None
+    if schema.get("validate_default", config.get("validate_default")):
         return None
     value = schema["default"]
+    if not plain:
+        # Whatever else may stand in the field, None in an optional one is shown as None.
+        shown = value is None and schema["schema"]["type"] == "nullable"
+        custom = "serialization" in schema or "serialization" in schema["schema"]
+        return (None,) if shown and not custom else None
     immutable = isinstance(value, str | bytes | int | float) or value is None
     return (value,) if immutable else None
 
