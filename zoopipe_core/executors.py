@@ -21,7 +21,7 @@ from zoopipe_core.errors import SpecError
 __all__ = ["BatchExecutor", "MultiThreadExecutor", "SingleThreadExecutor"]
 
 DEFAULT_BATCH_SIZE = 65_536
-READ_AHEAD = 2
+READ_AHEAD = 1
 """Items that are taken before they are asked for."""
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class MultiThreadExecutor(BatchExecutor):
         max_workers: threads; None: one for each core that this process may use.
         batch_size: rows that a batch has at most.
 
-    At most ``max_workers + 2`` batches are in flight, so memory does not grow with the input.
+    At most ``max_workers + 1`` batches are in flight, so memory does not grow with the input.
 
     >>> list(MultiThreadExecutor(max_workers=2).map(lambda n: n * 2, [1, 2, 3]))
     [2, 4, 6]
@@ -134,7 +134,7 @@ class MultiThreadExecutor(BatchExecutor):
                 in_flight.append(future)
                 tasks.put((item, future))
                 del item  # a batch must not live on while this thread waits for a result
-                if len(in_flight) >= workers + 2:
+                if len(in_flight) >= workers + 1:
                     yield in_flight.popleft().result()
             while in_flight:
                 yield in_flight.popleft().result()

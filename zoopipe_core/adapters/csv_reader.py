@@ -24,6 +24,7 @@ from zoopipe_core.adapters.encodings import Utf8Stream
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.paths import file_size, strip_credentials
 from zoopipe_core.adapters.splitting import Piece
+from zoopipe_core.batches.pools import buffer_pool
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
 from zoopipe_core.errors import CorruptSourceError, RecordTooLongError
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CSVReader", "OpenCSV"]
 
-# The parser reads up to 32 blocks ahead, and a batch of one block stays in the cache of a core.
-BLOCK_BYTES = 2**20
+# Each batch costs a few hundred calls from Python, whatever its size, and as many turns at the interpreter's lock;
+# large ones cost memory.
+BLOCK_BYTES = 2 * 2**20
 MAX_RAW_CHARS = 64 * 1024
 _MARK_TEXT = END_MARK.decode()
 
@@ -288,8 +290,10 @@ class _Parse:
         first = self._before + 1
         held: pa.RecordBatch | None = None
         try:
-            reader = arrow_csv.open_csv(pa.PythonFile(self._input, mode="r"), self._read, self._parse, self._convert)
+            file = pa.PythonFile(self._input, mode="r")
+            reader = arrow_csv.open_csv(file, self._read, self._parse, self._convert, buffer_pool())
             for record_batch in reader:
+                self._input.parsed()
                 if held is not None:
                     batch = self._numbered(held, first)
                     first = max(first, _last_number(batch) + 1)

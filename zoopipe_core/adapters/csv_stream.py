@@ -12,6 +12,7 @@ only.
 from __future__ import annotations
 
 import re
+import threading
 
 from zoopipe_core.adapters.encodings import Readable
 from zoopipe_core.errors import RecordTooLongError
@@ -21,6 +22,8 @@ __all__ = ["END_MARK", "CommentFilter", "ParserInput", "Pushback", "mark_bytes",
 # A record that no CSV file holds: ENQ ACK NAK SYN ETB ACK ENQ. See `ParserInput`.
 END_MARK = b"\x05\x06\x15\x16\x17\x06\x05"
 CHUNK_BYTES = 2**16
+BLOCKS_AHEAD = 2
+PATIENCE_SECONDS = 0.05
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -144,12 +147,15 @@ class ParserInput:
     - No read ends with a carriage return that more bytes follow. pyarrow drops a line feed at the beginning of a block
       behind a carriage return at the end of the block before, also within quotes (apache/arrow#51368).
 
+    - No more than a few blocks are read ahead of those that were parsed. pyarrow would read 32 of them.
+
     Attributes:
         marked: whether a byte was replaced; only then is there anything to restore.
     """
 
     def __init__(self, source: Readable) -> None:
         self._source = source
+        self._room = threading.Semaphore(BLOCKS_AHEAD)
         self._ready = b""
         self._rest = b""  # the beginning of a character
         self._started = False
@@ -159,6 +165,8 @@ class ParserInput:
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, or up to four fewer."""
+        # A block without a row makes no batch: what is not parsed soon may never be told of.
+        self._room.acquire(timeout=0 if self.closed else PATIENCE_SECONDS)
         parts, count = [self._ready] if self._ready else [], len(self._ready)
         while not self._ended and (size < 0 or count < max(1, size - 3)):
             data = self._next(size - count)
@@ -170,6 +178,10 @@ class ParserInput:
             end -= 1
         self._ready = data[end:]
         return data[:end] if self._ready else data
+
+    def parsed(self) -> None:
+        """A block was parsed: there is room for another one."""
+        self._room.release()
 
     def _next(self, size: int) -> bytes:
         data = self._source.read(size)
