@@ -8,7 +8,7 @@ rows at all (ragged, broken JSON) come beside it as `Fault`s.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -117,10 +117,18 @@ class SourceBatch:
         )
 
     def split(self, size: int) -> list[SourceBatch]:
-        """The batch in pieces of at most `size` rows, in order."""
+        """The batch in pieces of at most `size` rows, each with the faults in front of the next one's first row."""
         if self.num_rows <= size:
             return [self]
-        return [self.slice(start, min(start + size, self.num_rows)) for start in range(0, self.num_rows, size)]
+        pieces = [self.slice(start, min(start + size, self.num_rows)) for start in range(0, self.num_rows, size)]
+        if not self.faults:
+            return pieces
+        nexts = self.rows[size::size]
+        places = np.searchsorted(nexts, [fault.row for fault in self.faults], side="right").tolist()
+        faults: list[list[Fault]] = [[] for _ in pieces]
+        for place, fault in zip(places, self.faults, strict=True):
+            faults[place].append(fault)
+        return [replace(piece, faults=found) for piece, found in zip(pieces, faults, strict=True)]
 
 
 def number_rows(first: int, count: int) -> RowNumbers:
