@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -102,6 +103,10 @@ TEXTS = [
     constrained(str, strip_whitespace=True, to_lower=True, max_length=5),
     constrained(str, to_upper=True),
     constrained(str, pattern=r"^[A-Z]{2}\d*$"),
+    constrained(str, pattern=r"[a-z]+$|^\W", strip_whitespace=True, to_upper=True),
+    constrained(str | None, pattern=r"^\S*\s?\S*$", max_length=10),
+    constrained(str, pattern=re.compile(r"\d\s|\D$")),
+    constrained(str, pattern=r"\b(re|gr)[a-z]+"),
     Colour,
     Literal["red", "12", "é"],
     UUID,
@@ -111,7 +116,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"str_strip_whitespace": True},
     {"str_to_lower": True, "str_min_length": 2},
     {"strict": True},
-    {"coerce_numbers_to_str": True, "extra": "forbid"},
+    {"coerce_numbers_to_str": True, "extra": "forbid", "regex_engine": "python-re"},
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,9 @@ class Item(BaseModel):
     id: int
     name: Annotated[str, AfterValidator(str.title)]
     tags: list[str] = []
-    price: float = Field(multiple_of=0.5)
+    price: Decimal = Field(multiple_of=Decimal("0.5"))
+    code: str = Field(pattern=r"^[A-Z]{2}\d+$")
+    word: str = Field(pattern=r"\bred\b")
 
 
 def test_each_field_has_its_route_and_the_reason_why_it_has_no_faster_one() -> None:
@@ -28,7 +31,9 @@ def test_each_field_has_its_route_and_the_reason_why_it_has_no_faster_one() -> N
         ("id", "kernel", "int", ""),
         ("name", "field", "", "a validator function"),
         ("tags", "field", "", "list has no kernel"),
-        ("price", "field", "", "float with multiple_of has no kernel"),
+        ("price", "field", "", "decimal with multiple_of has no kernel"),
+        ("code", "kernel", "str", ""),
+        ("word", "field", "", "its pattern is not a simple one"),
     ]
     assert str(explanation).splitlines()[1].split() == ["field", "route", "kernel", "why", "not", "faster"]
 

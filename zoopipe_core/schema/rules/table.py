@@ -48,9 +48,17 @@ def why_no_rule(schema: CoreSchema) -> str:
     if kind not in _BUILDERS:
         return f"{kind} has no kernel"
     unknown = sorted(schema.keys() - _IGNORED - _BUILDERS[kind][0])
+    if kind == "str" and "pattern" in schema and not unknown:
+        return "its pattern is not a simple one"
     return f"{kind} with {unknown[0]} has no kernel" if unknown else f"this kind of {kind} has no kernel"
 
 
+_STR = frozenset(
+    {
+        "coerce_numbers_to_str", "max_length", "min_length", "pattern", "regex_engine", "strip_whitespace",
+        "to_lower", "to_upper",
+    }
+)  # fmt: skip
 # core type -> (the constraints that the rule knows, how to make it)
 _BUILDERS: dict[str, tuple[frozenset[str], Callable[[CoreSchema, Mapping[str, Any], bool], Rules]]] = {
     "bool": (frozenset(), bool_rules),
@@ -61,10 +69,7 @@ _BUILDERS: dict[str, tuple[frozenset[str], Callable[[CoreSchema, Mapping[str, An
     "float": (RANGE | {"allow_inf_nan"}, float_rules),
     "int": (RANGE | {"multiple_of"}, int_rules),
     "literal": (frozenset({"expected"}), literal_rules),
-    "str": (
-        frozenset({"min_length", "max_length", "strip_whitespace", "to_lower", "to_upper", "coerce_numbers_to_str"}),
-        str_rules,
-    ),
+    "str": (_STR, str_rules),
     "time": (frozenset({"microseconds_precision", "tz_constraint"}), time_rules),
     "timedelta": (RANGE | {"microseconds_precision"}, timedelta_rules),
     "uuid": (frozenset(), uuid_rules),

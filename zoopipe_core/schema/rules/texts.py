@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
@@ -13,12 +14,14 @@ import pyarrow as pa
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.source import index_array
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.kernels import numbers, text, uuids
+from zoopipe_core.kernels import numbers, patterns, text, uuids
 from zoopipe_core.kernels._jit import SURE, UNSURE
 from zoopipe_core.kernels.buffers import TextCells, strings_from_cells, validity_of
 from zoopipe_core.schema.model_types import CoreSchema
 from zoopipe_core.schema.rules.base import Judge, State
 from zoopipe_core.schema.rules.numbers import Rules
+from zoopipe_core.schema.rules.pattern_automaton import Automaton, build_automaton
+from zoopipe_core.schema.rules.pattern_syntax import read_pattern
 
 __all__ = ["enum_rules", "literal_rules", "str_rules", "uuid_rules"]
 
@@ -27,7 +30,10 @@ __all__ = ["enum_rules", "literal_rules", "str_rules", "uuid_rules"]
 
 
 def str_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Rules:
-    """Valid UTF-8 within its lengths. Pydantic strips first, then counts, then changes the case."""
+    """Valid UTF-8 within its lengths, with a match of a simple pattern.
+
+    Pydantic strips first, then counts, then looks for the pattern, then changes the case.
+    """
 
     def option(name: str) -> Any:
         return schema.get(name, config.get(f"str_{name}"))
@@ -37,6 +43,10 @@ def str_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
     limited = bool(shortest) or longest is not None
     most = -1 if longest is None else longest
     if not isinstance(most, int) or not isinstance(shortest or 0, int):
+        return None
+    wanted = schema.get("pattern")
+    automaton = None if wanted is None else _automaton(wanted, schema.get("regex_engine", config.get("regex_engine")))
+    if wanted is not None and automaton is None:
         return None
 
     def judge(cells: TextCells, state: State, kind: ColumnType) -> Column:
@@ -48,6 +58,9 @@ def str_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
             cells = replace(cells, starts=starts, ends=ends, array=cells.array if unchanged else None)
         if limited:
             text.check_length(cells.data, cells.starts, cells.ends, shortest or -1, most, state)
+        if automaton is not None:
+            table = (automaton.follows, automaton.final, automaton.first)
+            patterns.match_pattern(cells.data, cells.starts, cells.ends, *table, state)
         if lower or upper:
             data = np.zeros(len(cells.data), np.uint8)
             change = text.lower_ascii if lower else text.upper_ascii
@@ -57,6 +70,19 @@ def str_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
         return Column(kind, None, strings_from_cells(cells, state))
 
     return judge, None
+
+
+def _automaton(pattern: Any, engine: str | None) -> Automaton | None:
+    """What looks for a pattern; None if it is not a simple one."""
+    python = engine == "python-re"
+    if isinstance(pattern, re.Pattern):  # which pydantic uses as it is
+        if pattern.flags != re.UNICODE:
+            return None
+        pattern, python = pattern.pattern, True
+    if not isinstance(pattern, str) or engine not in (None, "rust-regex", "python-re"):
+        return None
+    node = read_pattern(pattern, python=python)
+    return None if node is None else build_automaton(node)
 
 
 # ---- UUID ---------------------------------------------------------------------------------------------------------
