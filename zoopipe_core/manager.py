@@ -21,7 +21,7 @@ from zoopipe_core.coordinators.base import BaseCoordinator, WorkerResult
 from zoopipe_core.display import ReportCallback, progress_display
 from zoopipe_core.engines.base import BaseEngine, WorkerTask
 from zoopipe_core.engines.worker import first_report
-from zoopipe_core.errors import LoadAbortedError, LoadFailedError, SpecError
+from zoopipe_core.errors import AlreadyLoadedError, LoadAbortedError, LoadFailedError, SpecError
 from zoopipe_core.executors import BatchExecutor
 from zoopipe_core.managing.plan import GivenPipes, Plan, Planner, ShardedPipe
 from zoopipe_core.managing.progress import ManagerProgress
@@ -81,6 +81,8 @@ class PipeManager:
         executor: BatchExecutor | None = None,
         engine: BaseEngine | None = None,
         retries: int = 0,
+        load_id: str | None = None,
+        if_loaded: str | None = None,
     ) -> Self:
         """A manager of the shards of `pipe`: the same result as ``pipe.run()``, by several workers.
 
@@ -95,12 +97,14 @@ class PipeManager:
             executor: how each shard works on its batches; default: as the pipe does.
             engine: where the shards run; default `MultiProcessEngine`.
             retries: how often a shard that failed is run again.
+            load_id: the name of this load, instead of that of the pipe; see `Pipe`.
+            if_loaded: instead of what the pipe says of it.
 
         Raises:
             SpecError: an argument is out of range.
         """
         manager = cls.__new__(cls)
-        manager._set(ShardedPipe(pipe, workers, merge, executor), engine, retries)
+        manager._set(ShardedPipe(pipe, workers, merge, executor, load_id, if_loaded), engine, retries)
         return manager
 
     def _set(self, planner: Planner, engine: BaseEngine | None, retries: int) -> None:
@@ -282,6 +286,8 @@ class PipeManager:
     def _work(self, stop: threading.Event) -> None:
         progress, load = self._progress, None
         try:
+            load_id, attempt = self._planner.recall(progress.snapshot(), self._merge)
+            progress.name(load_id, attempt)
             plan = self._planned()
             self._plan_is_used = True
             progress.expect(len(plan.pipes), plan.notes)
@@ -290,11 +296,18 @@ class PipeManager:
                 self._run_workers(plan, stop)
             else:
                 self._run_load(plan, load, stop)
+        except AlreadyLoadedError as error:
+            if error.record is None or self._planner.fails_if_loaded:
+                progress.finish(PipeStatus.FAILED, error)
+            else:
+                progress.recall(error.record.report, f"{error}; nothing was read")
+            logger.info("%r was loaded already", self)
         except BaseException as error:
             aborted = isinstance(error, LoadAbortedError | KeyboardInterrupt)
             status = PipeStatus.ABORTED if aborted else PipeStatus.FAILED
             progress.finish(status, error, _described(error))
             logger.warning("%r %s: %s", self, status.value, type(error).__name__)
+            self._planner.forget(progress)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -324,6 +337,7 @@ class PipeManager:
             check_account(total)
             _check_share(plan, total)
             coordinator.on_finish(self, _results(plan, self._progress.reports()))
+            self._progress.note(*self._planner.notes)
         except BaseException as error:
             try:
                 coordinator.on_error(self, error)

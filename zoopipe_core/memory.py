@@ -3,7 +3,7 @@
     begin()          before anything is read: is it loaded?      else, for a load that has a name: "running"
     open_writer()    the same again, with other loads kept away
     remember()       the record, which the target publishes together with the rows
-    end()            how it ended, where nothing was published
+    tell()           how it ended, where nothing was published
 
 Which loads have a name: `LoadMemory`. Where records are kept: `zoopipe_core.adapters.ledger`.
 """
@@ -14,16 +14,24 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.adapters.ledger import Ledger, LoadKey, LoadRecord, digest
+from zoopipe_core.errors import ZoopipeError
 from zoopipe_core.report import PipeReport, PipeStatus, now
+from zoopipe_core.running import Progress
 
 if TYPE_CHECKING:
     from zoopipe_core.pipe import Pipe
 
 __all__ = ["LoadMemory"]
+
+
+class Remembering(Protocol):
+    """A target that takes the record of what is about to be published in it, such as a `Writer`."""
+
+    def remember(self, record: LoadRecord) -> None: ...
 
 
 class LoadMemory:
@@ -41,6 +49,7 @@ class LoadMemory:
         self._pipe = pipe
         self._output = pipe.output_adapter
         self._ledger: Ledger | None = None
+        self._writer: Writer | None = None
         self._noted = False
         self.key: LoadKey | None = None
 
@@ -112,31 +121,40 @@ class LoadMemory:
             TargetError, DatabaseConnectionError: as `OutputAdapter.open`.
             AlreadyLoadedError, LoadIdError, LoadLockedError: as `OutputAdapter.open_load`.
         """
-        if self._output is None:
-            return None
-        return self._output.open() if self.key is None else self._output.open_load(self.key)
+        if self._output is not None:
+            self._writer = self._output.open() if self.key is None else self._output.open_load(self.key)
+        return self._writer
 
-    def remember(self, writer: Writer, report: PipeReport) -> None:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks of the writer that was opened last."""
+        return () if self._writer is None else self._writer.notes
+
+    def remember(self, target: Remembering, report: PipeReport) -> None:
         """Say what the ledger is to hold when the load is published.
 
         Args:
-            writer: of the target, prepared.
+            target: prepared.
             report: of all that was done, but for the commit.
         """
         if self.key is not None:
             done = replace(
                 report, status=PipeStatus.COMPLETED, finished_at=now(), fraction_done=1.0, ram_bytes=0, cause=None
             )
-            writer.remember(self._record(done))
+            target.remember(self._record(done))
 
-    def end(self, report: PipeReport) -> None:
-        """Note how a load ended of which nothing was published.
+    def remembers(self, output: OutputAdapter) -> bool:
+        """Whether this is the target that is meant."""
+        return output is self._output
 
-        Raises:
-            DatabaseError, TargetError: the ledger cannot be written.
-        """
-        if self._noted:
-            self._note(report)
+    def tell(self, progress: Progress) -> None:
+        """Note in the ledger how a load ended of which nothing was published."""
+        if not self._noted:
+            return
+        try:
+            self._note(progress.snapshot())
+        except ZoopipeError as error:
+            progress.note(f"the ledger could not be told: {error}")
 
     def _note(self, report: PipeReport) -> None:
         assert self._ledger is not None

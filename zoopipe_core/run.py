@@ -74,26 +74,18 @@ def run_load(pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
     except (LoadAbortedError, KeyboardInterrupt) as error:
         progress.finish(PipeStatus.ABORTED, error)
         logger.warning("%s aborted", pipe)
-        _tell(memory, progress)
+        memory.tell(progress)
         if not isinstance(error, Exception):
             raise
     except BaseException as error:
         progress.finish(PipeStatus.FAILED, error)
         logger.warning("%s failed: %s", pipe, type(error).__name__)
-        _tell(memory, progress)
+        memory.tell(progress)
         if not isinstance(error, Exception):
             raise
     else:
         progress.finish(PipeStatus.COMPLETED)
         logger.info("%s completed", pipe)
-
-
-def _tell(memory: LoadMemory, progress: LoadProgress) -> None:
-    """Let the ledger know that the load has failed."""
-    try:
-        memory.end(progress.snapshot())
-    except ZoopipeError as error:
-        progress.note(f"the ledger could not be told: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +353,7 @@ class _Load:
             if self._rejects is not None:
                 self._rejects.publish()
             self._progress.set(bytes_written=writer.bytes_written)
-            self._progress.note(*writer.notes)
+            self._progress.note(*self._memory.notes)
             self._memory.remember(writer, self._progress.snapshot())
             writer.publish()
         self._progress.set(bytes_written=writer.bytes_written)

@@ -8,7 +8,7 @@ from zoopipe_core.adapters.file_ledger import FileLedger
 from zoopipe_core.adapters.ledger import Ledger, LoadRecord
 from zoopipe_core.adapters.paths import PathLike
 
-__all__ = ["FileOutputAdapter", "FileWriter"]
+__all__ = ["FileOutputAdapter", "FileWriter", "remember_file"]
 
 
 class FileOutputAdapter(OutputAdapter):
@@ -31,5 +31,10 @@ class FileWriter(Writer):
     _file: AtomicFile
 
     def remember(self, record: LoadRecord) -> None:
-        if self._file.hidden_path is not None:
-            FileLedger(self._file.path).remember(record, self._file.hidden_path)
+        remember_file(self._file, record)
+
+
+def remember_file(file: AtomicFile, record: LoadRecord) -> None:
+    """Write the record of a load whose file is prepared, and about to be published."""
+    if file.hidden_path is not None:
+        FileLedger(file.path).remember(record, file.hidden_path)

@@ -12,6 +12,7 @@ from zoopipe_core.coordinators.base import BaseCoordinator, Managed, WorkerResul
 from zoopipe_core.coordinators.merging import is_mergeable, merged_file
 from zoopipe_core.coordinators.outputs import NumberedFiles, StagedOutput
 from zoopipe_core.errors import SpecError, TooManyRejectsError
+from zoopipe_core.report import PipeReport
 
 __all__ = ["FileMergeCoordinator"]
 
@@ -77,10 +78,16 @@ class FileMergeCoordinator(BaseCoordinator):
         for output in self._outputs:
             output.prepare(manager.raise_if_stopped)
         manager.raise_if_stopped()
+        for output in self._outputs:
+            self.remember(output, manager.report)
         # The rejects, which were asked for last, are shown first.
         for output in reversed(self._outputs):
             output.publish()
         self._outputs = []
+
+    def remember(self, output: StagedOutput, report: PipeReport) -> None:
+        """Called for each output that is about to be published, with the report of the load."""
+        return
 
     def on_error(self, manager: Managed, error: BaseException) -> None:
         outputs, self._outputs = self._outputs, []

@@ -20,7 +20,9 @@ from typing import Any
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import OutputAdapter, Writer
+from zoopipe_core.adapters.file_outputs import remember_file
 from zoopipe_core.adapters.files import ByteSource
+from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
@@ -72,6 +74,10 @@ class MergedFile(StagedOutput):
     def _append(self, result: AtomicFile, part: str) -> None:
         """Add a file to the result, and remove it."""
         append_file(result, part, self._check)
+
+    def remember(self, record: LoadRecord) -> None:
+        assert self._result is not None
+        remember_file(self._result, record)
 
     def show(self) -> None:
         assert self._result is not None

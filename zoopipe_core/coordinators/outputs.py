@@ -20,6 +20,7 @@ from typing import Any
 
 from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.adapters.file_moves import replace_all
+from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import infer_compression, is_url, local_path
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
@@ -96,6 +97,10 @@ class StagedOutput(ABC):
                 f"{self.path(missing)}, is not there. Workers on other machines need a shared file system"
             )
         self.assemble(written, check)
+
+    def remember(self, record: LoadRecord) -> None:
+        """What the ledger of the target is to say of this load; called between `prepare` and `publish`."""
+        return
 
     @abstractmethod
     def assemble(self, written: Sequence[int], check: Check) -> None:

@@ -17,7 +17,7 @@ import hmac
 import pickle
 import secrets
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -26,11 +26,15 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import OutputAdapter, Writer
+from zoopipe_core.adapters.ledger import LoadRecord
+from zoopipe_core.adapters.paths import PathLike
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.files import FileMergeCoordinator
 from zoopipe_core.coordinators.outputs import Check, StagedOutput
 from zoopipe_core.errors import TargetWriteError
+from zoopipe_core.memory import LoadMemory
+from zoopipe_core.report import PipeReport
 
 __all__ = ["BatchPart", "ReplayCoordinator", "read_part"]
 
@@ -43,15 +47,39 @@ class ReplayCoordinator(FileMergeCoordinator):
 
     A table is loaded in one transaction of one connection, whatever the number of shards; a Python object gets its
     rows in the process of the manager.
+
+    Args:
+        target, merge: as for `FileMergeCoordinator`.
+        memory: gives what the target knows of the load that runs.
     """
 
+    def __init__(
+        self,
+        target: PathLike | None = None,
+        merge: bool = True,
+        memory: Callable[[], LoadMemory | None] = lambda: None,
+    ) -> None:
+        super().__init__(target, merge)
+        self._memory = memory
+
     def stage(self, adapter: OutputAdapter) -> StagedOutput | None:
-        return super().stage(adapter) or _ReplayedOutput(adapter)
+        return super().stage(adapter) or _ReplayedOutput(adapter, lambda: self._open(adapter))
+
+    def _open(self, adapter: OutputAdapter) -> Writer:
+        memory = self._memory()
+        writer = memory.open_writer() if memory is not None and memory.remembers(adapter) else None
+        return writer or adapter.open()
+
+    def remember(self, output: StagedOutput, report: PipeReport) -> None:
+        memory = self._memory()
+        if memory is not None and memory.remembers(output.adapter):
+            memory.remember(output, report)
 
 
 class _ReplayedOutput(StagedOutput):
-    def __init__(self, adapter: OutputAdapter) -> None:
+    def __init__(self, adapter: OutputAdapter, open_target: Callable[[], Writer]) -> None:
         super().__init__(adapter, None)
+        self._open_target = open_target
         self._key = secrets.token_bytes(_HASH_BYTES)
         self._writer: Writer | None = None
 
@@ -65,11 +93,11 @@ class _ReplayedOutput(StagedOutput):
         super().start()
         # So that a target that cannot be written is told of before any work is done. It is not kept open meanwhile: a
         # transaction would be idle for hours, and some databases let nobody else read.
-        self.adapter.open().abort()
+        self._open_target().abort()
 
     def assemble(self, written: Sequence[int], check: Check) -> None:
         check()
-        self._writer = writer = self.adapter.open()
+        self._writer = writer = self._open_target()
         writer.start(self._types(written))
         for index in written:
             for item in read_part(self.path(index), self._key):
@@ -90,6 +118,10 @@ class _ReplayedOutput(StagedOutput):
             if next(items, None) is not None:
                 return first
         return types or {}
+
+    def remember(self, record: LoadRecord) -> None:
+        assert self._writer is not None
+        self._writer.remember(record)
 
     def show(self) -> None:
         assert self._writer is not None

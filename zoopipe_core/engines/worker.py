@@ -45,7 +45,8 @@ def run_pipe(task: WorkerTask, publish: Publish, should_stop: ShouldStop) -> Pip
     pipe = task.pipe
 
     def snapshot() -> PipeReport:
-        return replace(pipe.report, pipe_index=task.index, attempt=task.attempt)
+        report = pipe.report
+        return replace(report, pipe_index=task.index, attempt=max(report.attempt, task.attempt))
 
     try:
         pipe.start()

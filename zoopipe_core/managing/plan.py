@@ -18,6 +18,8 @@ from zoopipe_core.engines.base import WorkerTask
 from zoopipe_core.engines.worker import first_report
 from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor
+from zoopipe_core.managing.progress import ManagerProgress
+from zoopipe_core.memory import LoadMemory
 from zoopipe_core.pipe import Pipe
 from zoopipe_core.report import PipeReport
 
@@ -57,6 +59,28 @@ class Planner(ABC):
         Raises:
             SourceError, SpecError: they cannot be made.
         """
+
+    def recall(self, report: PipeReport, merge: bool) -> tuple[str | None, int]:
+        """Look whether all of it is loaded already; the name of the load, and the how manieth try this is.
+
+        Raises:
+            AlreadyLoadedError, LoadIdError, LoadLockedError: it is, or must not be.
+        """
+        return None, 1
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks of the target, once the load is complete."""
+        return ()
+
+    @property
+    def fails_if_loaded(self) -> bool:
+        """Whether a load that is done already is an error."""
+        return False
+
+    def forget(self, progress: ManagerProgress) -> None:
+        """The load that was to be done has failed."""
+        return
 
     def release(self, plan: Plan) -> Plan:
         """The plan as it is kept when the run has ended, without what was there for the run only."""
@@ -101,7 +125,10 @@ class GivenPipes(Planner):
         shards = self._coordinator.prepare_shards(outputs[0], len(pipes))
         if shards:
             _check_alike(outputs)
-            pipes = tuple(_changed(pipe, output_adapter=shard) for pipe, shard in zip(pipes, shards, strict=True))
+            # What has a name are loads, and these are parts of one.
+            pipes = tuple(
+                _changed(pipe, output_adapter=shard, load_id=None) for pipe, shard in zip(pipes, shards, strict=True)
+            )
         return Plan(pipes, self._coordinator)
 
 
@@ -140,14 +167,51 @@ class ShardedPipe(Planner):
         workers: how many shards there may be.
         merge: whether the results become one file.
         executor: used by each shard instead of the pipe's own.
+        load_id, if_loaded: instead of the pipe's own.
     """
 
-    def __init__(self, pipe: Pipe, workers: int, merge: bool, executor: BatchExecutor | None) -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        workers: int,
+        merge: bool,
+        executor: BatchExecutor | None,
+        load_id: str | None = None,
+        if_loaded: str | None = None,
+    ) -> None:
         if not isinstance(pipe, Pipe):
             raise SpecError(f"parallelize_pipe takes a Pipe, not a {type(pipe).__name__}")
         if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
             raise SpecError(f"workers has to be a number of at least 1, not {workers!r}")
-        self._pipe, self._workers, self._merge, self._executor = pipe, workers, merge, executor
+        self._workers, self._merge, self._executor = workers, merge, executor
+        self._pipe = _changed(
+            pipe,
+            load_id=pipe.load_id if load_id is None else load_id,
+            if_loaded=pipe.if_loaded if if_loaded is None else if_loaded,
+        )
+        self._memory: LoadMemory | None = None
+
+    def recall(self, report: PipeReport, merge: bool) -> tuple[str | None, int]:
+        output = self._pipe.output_adapter
+        # Of numbered files nobody keeps a memory.
+        whole = output is None or not is_mergeable(output) or (merge and self._merge)
+        self._memory = LoadMemory(self._pipe) if whole else None
+        if self._memory is None:
+            return self._pipe.load_id, 1
+        self._memory.begin(report)
+        return self._memory.load_id, self._memory.attempt
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self._memory is None else self._memory.notes
+
+    @property
+    def fails_if_loaded(self) -> bool:
+        return self._pipe.if_loaded == "fail"
+
+    def forget(self, progress: ManagerProgress) -> None:
+        if self._memory is not None:
+            self._memory.tell(progress)
 
     def outline(self) -> PipeReport:
         return _outline(self._pipe)
@@ -156,7 +220,7 @@ class ShardedPipe(Planner):
         pipe = self._pipe
         split = pipe.input_adapter.split(self._workers, scan)
         count = len(split.parts)
-        coordinator = ReplayCoordinator(merge=merge and self._merge)
+        coordinator = ReplayCoordinator(merge=merge and self._merge, memory=lambda: self._memory)
         rows = _shards(coordinator, pipe.output_adapter, count)
         rejects = _shards(coordinator, pipe.error_output_adapter, count)
         limit = pipe.max_errors
@@ -169,6 +233,7 @@ class ShardedPipe(Planner):
                 output_adapter=row_part,
                 error_output_adapter=reject_part,
                 executor=self._executor or pipe.executor,
+                load_id=None,
                 # A share can be told at the end only, of all rows together.
                 max_errors=limit if isinstance(limit, int) else None,
             )

@@ -44,6 +44,18 @@ class ManagerProgress:
                 self._clock = time.perf_counter()
                 self._own = replace(self._own, status=PipeStatus.RUNNING, started_at=now())
 
+    def name(self, load_id: str | None, attempt: int) -> None:
+        """Which load it is, and the how manieth try of it."""
+        with self._lock:
+            self._own = replace(self._own, load_id=load_id, attempt=attempt)
+
+    def recall(self, report: PipeReport, note: str) -> None:
+        """The load was done before, and `report` is what was said of it then; nothing else changes any more."""
+        with self._lock:
+            notes = merge_notes((*self._notes, *report.notes, note))
+            self._own = replace(report, status=PipeStatus.COMPLETED, notes=notes)
+        self._planned.set()
+
     def expect(self, count: int, notes: Sequence[str] = ()) -> None:
         """There will be so many pipes."""
         with self._lock:
@@ -128,6 +140,8 @@ class ManagerProgress:
             total,
             pipe_index=0,
             pipe_count=self._count or 1,
+            load_id=own.load_id,
+            attempt=max(own.attempt, total.attempt),
             status=own.status,
             source=own.source,
             target=own.target,
