@@ -25,7 +25,7 @@ from zoopipe_core import (
     SingleThreadExecutor,
 )
 from zoopipe_core.errors import SpecError
-from zoopipe_core.executors import usable_cores
+from zoopipe_core.executors import READ_AHEAD, usable_cores
 
 EXECUTORS = [SingleThreadExecutor(), *(MultiThreadExecutor(max_workers=n) for n in (1, 2, 5))]
 every_executor = pytest.mark.parametrize("executor", EXECUTORS, ids=repr)
@@ -177,6 +177,53 @@ def test_items_are_taken_in_the_thread_that_iterates_and_only_as_results_are_tak
     assert len(taken) <= (getattr(executor, "max_workers", 0) or 0) + 2
     assert list(results) == list(range(1, 100))
     assert threads == {threading.current_thread()}
+
+
+# ---- reading ahead --------------------------------------------------------------------------------------------------
+
+
+def reading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "zoopipe-read"]
+
+
+@every_executor
+def test_items_read_ahead_are_the_same_and_their_failure_comes_at_its_turn(executor: BatchExecutor) -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise LookupError("five")
+
+    found: list[int] = []
+    with pytest.raises(LookupError, match="five"):
+        for item in executor.ahead(items()):
+            found.append(item)
+    assert found == [0, 1, 2, 3, 4]
+    assert list(executor.ahead([])) == []
+    assert reading_threads() == []
+
+
+def test_a_few_items_are_taken_ahead_in_a_thread_of_its_own_and_no_more() -> None:
+    taken: list[int] = []
+    threads = set()
+    third = threading.Event()
+
+    def items() -> Iterator[int]:
+        for n in range(100):
+            taken.append(n)
+            threads.add(threading.current_thread())
+            if n == 2:
+                third.set()
+            yield n
+
+    ahead: Any = MultiThreadExecutor(2).ahead(items())
+    assert next(ahead) == 0
+    assert next(ahead) == 1
+    assert third.wait(SECONDS)
+    time.sleep(0.05)
+    assert len(taken) <= 2 + READ_AHEAD
+    assert threading.current_thread() not in threads
+    ahead.close()
+    assert reading_threads() == []
+    assert len(taken) <= 2 + READ_AHEAD + 1
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------
