@@ -194,8 +194,7 @@ def test_items_read_ahead_are_the_same_and_their_failure_comes_at_its_turn(execu
 
     found: list[int] = []
     with pytest.raises(LookupError, match="five"):
-        for item in executor.ahead(items()):
-            found.append(item)
+        found.extend(executor.ahead(items()))
     assert found == [0, 1, 2, 3, 4]
     assert list(executor.ahead([])) == []
     assert reading_threads() == []
