@@ -16,6 +16,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -32,11 +33,14 @@ from pydantic import (
     create_model,
 )
 
-from tests.schema.oracle import assert_same_verdicts, json_batch, text_batch, typed_batch
+from tests.schema.oracle import assert_same_verdicts, json_batch, text_batch, typed_batch, verdicts_of_zoopipe
 
 SEED = os.environ.get("ZOOPIPE_TEST_SEED") or dt.datetime.now(dt.UTC).date().isoformat()
 CELLS = 10_000
 """Text cells for each type."""
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SUMMER_IN_BERLIN = dt.datetime(2024, 7, 1, tzinfo=BERLIN)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -91,7 +95,17 @@ TIMES = [
     dt.datetime | None,
     AwareDatetime,
     NaiveDatetime,
+    constrained(dt.datetime, gt=dt.datetime(1970, 1, 1, 0, 0, 0, 5), le=dt.datetime(2024, 2, 29, 12)),
+    constrained(
+        dt.datetime | None, ge=dt.datetime(1900, 1, 1, tzinfo=dt.UTC), lt=dt.datetime(2024, 7, 1, tzinfo=BERLIN)
+    ),
+    constrained(dt.datetime, lt=dt.datetime(2000, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-5, seconds=7)))),
+    constrained(dt.datetime, ge=dt.datetime(2000, 1, 1), lt=dt.datetime(2030, 1, 1, tzinfo=dt.UTC)),
+    constrained(AwareDatetime, le=dt.datetime.max.replace(tzinfo=dt.UTC), gt=dt.datetime(1969, 12, 31, tzinfo=BERLIN)),
+    constrained(NaiveDatetime, lt=dt.datetime(2024, 1, 1), gt=dt.datetime(1582, 10, 4)),
     dt.time,
+    constrained(dt.time, ge=dt.time(6, 30), lt=dt.time(22, 0, 0, 1)),
+    constrained(dt.time, gt=dt.time(6, tzinfo=dt.UTC)),
     dt.timedelta,
     constrained(dt.timedelta, gt=dt.timedelta(0), le=dt.timedelta(days=3)),
 ]
@@ -159,6 +173,20 @@ def datetime_text(rng: random.Random) -> str:
     return date_text(rng) + rng.choice("TTTt _") + time_text(rng) + zone
 
 
+AT_BOUNDS = [
+    "1970-01-01T00:00:00.000005", "1970-01-01T00:00:00.000006", "2024-02-29T12:00:00", "2024-02-29T12:00:00.0000001",
+    "2024-06-30T22:00:00Z", "2024-06-30T23:59:59.999999+02:00", "2024-06-30T21:59:59.999999Z", "1900-01-01T00:00Z",
+    "2000-01-01T04:59:53Z", "2000-01-01T04:59:52.999999Z", "9999-12-31T23:59:59.999999Z", "1969-12-30T23:00:00Z",
+    "1969-12-30T23:00:00.000001Z", "1582-10-04", "2024-01-01", "2023-12-31T23:59:59.999999", "06:30", "06:29:59.999999",
+    "22:00:00.000001", "22:00:00", "06:00Z", "06:00:01Z", "2000-01-01", "2030-02-28", "2030-02-27",
+]  # fmt: skip
+
+
+def bound_text(rng: random.Random) -> str:
+    """A moment at one of the bounds above, or right beside it."""
+    return rng.choice(AT_BOUNDS)
+
+
 def duration_text(rng: random.Random) -> str:
     if rng.random() < 0.5:
         return rng.choice(["", "-"]) + f"P{rng.randint(0, 9)}DT{rng.randint(0, 99)}H{number_text(rng)}S"
@@ -207,7 +235,7 @@ def text_cells(rng: random.Random, favourites: list[Callable[[random.Random], st
 def fields() -> list[tuple[Any, list[Callable[[random.Random], str]]]]:
     return [
         *((kind, [number_text, repr_of_float, word]) for kind in NUMBERS),
-        *((kind, [date_text, time_text, datetime_text, duration_text]) for kind in TIMES),
+        *((kind, [date_text, time_text, datetime_text, duration_text, bound_text]) for kind in TIMES),
         *((kind, [word, uuid_text, number_text]) for kind in TEXTS),
     ]
 
@@ -273,6 +301,21 @@ def test_every_typed_cell_gets_pydantics_verdict_value_and_errors(
             rows = [{"cell": value} for value in sliced.to_pylist()]
             assert_same_verdicts(model_of(kind, config), typed_batch(pa.table({"cell": sliced})), rows)
             count_cells(len(rows))
+
+
+CALENDAR_SECONDS = [0, 253_402_300_799, 253_402_500_000, None, -62_135_596_800, -62_135_800_000]
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC")], ids=str)
+def test_days_outside_of_pythons_calendar_reject_their_rows(kind: pa.DataType) -> None:
+    if kind == pa.date32():
+        column = pa.array([second and second // 86_400 for second in CALENDAR_SECONDS], pa.int32()).cast(kind)
+    else:
+        column = pa.array(CALENDAR_SECONDS).cast(pa.timestamp("s", kind.tz)).cast(kind)
+    model = model_of((dt.date if kind == pa.date32() else dt.datetime) | None, {})
+    verdicts = verdicts_of_zoopipe(model, typed_batch(pa.table({"cell": column})))
+    assert [verdict for verdict, _ in verdicts] == ["good", "good", "bad", "good", "good", "bad"]
+    assert [errors[0]["type"] for verdict, errors in verdicts if verdict == "bad"] == ["value_out_of_range"] * 2
 
 
 # ---- JSON ---------------------------------------------------------------------------------------------------------

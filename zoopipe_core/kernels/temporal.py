@@ -24,7 +24,7 @@ from zoopipe_core.kernels.clocks import (
 )
 from zoopipe_core.kernels.swar import PLACE
 
-__all__ = ["NAIVE", "parse_date", "parse_datetime", "parse_time", "parse_timedelta"]
+__all__ = ["DAY", "NAIVE", "parse_date", "parse_datetime", "parse_time", "parse_timedelta"]
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int32]

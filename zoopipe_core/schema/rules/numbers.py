@@ -25,7 +25,7 @@ from zoopipe_core.kernels.buffers import (
 from zoopipe_core.schema.model_types import CoreSchema
 from zoopipe_core.schema.rules.base import Judge, JudgeTyped, State, fixed
 
-__all__ = ["RANGE", "bool_rules", "decimal_rules", "float_rules", "int_range", "int_rules"]
+__all__ = ["RANGE", "bool_rules", "decimal_rules", "float_rules", "int_range", "int_rules", "numpy_values"]
 
 RANGE = frozenset({"gt", "ge", "lt", "le"})
 INT64 = (-(2**63), 2**63 - 1)
@@ -60,14 +60,14 @@ def int_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
             array = array.cast(pa.int64())
         else:
             return None
-        check(_numpy(array, np.int64), state)
+        check(numpy_values(array, np.int64), state)
         return Column(kind, None, array)
 
     return (None if strict else text), typed
 
 
 def _whole_numbers(array: pa.Array, state: State) -> pa.Array:
-    values = _numpy(array, np.float64)
+    values = numpy_values(array, np.float64)
     # Pydantic takes neither end of what 64 bits can hold from a float.
     whole = (values == np.trunc(values)) & (values > -DOUBLE_INTEGERS) & (values < DOUBLE_INTEGERS)
     state[~whole] = UNSURE
@@ -75,7 +75,7 @@ def _whole_numbers(array: pa.Array, state: State) -> pa.Array:
     return array_from_numpy(integers, pa.int64(), null_mask(array) if array.null_count else None)
 
 
-def _numpy(array: pa.Array, dtype: Any) -> Any:
+def numpy_values(array: pa.Array, dtype: Any) -> Any:
     """The values of a fixed-width array as (n,), whatever where it is null; no copy."""
     values = np.frombuffer(array.buffers()[1], dtype) if len(array) else np.zeros(0, dtype)
     return values[array.offset : array.offset + len(array)]
@@ -141,7 +141,7 @@ def float_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> 
             array = array.cast(pa.int8()).cast(pa.float64())
         else:
             return None
-        check(_numpy(array, np.float64), state)
+        check(numpy_values(array, np.float64), state)
         return Column(kind, None, array)
 
     return (None if strict else text), typed

@@ -63,14 +63,14 @@ _STR = frozenset(
 _BUILDERS: dict[str, tuple[frozenset[str], Callable[[CoreSchema, Mapping[str, Any], bool], Rules]]] = {
     "bool": (frozenset(), bool_rules),
     "date": (RANGE, date_rules),
-    "datetime": (frozenset({"microseconds_precision", "tz_constraint"}), datetime_rules),
+    "datetime": (RANGE | {"microseconds_precision", "tz_constraint"}, datetime_rules),
     "decimal": (RANGE | {"max_digits", "decimal_places", "allow_inf_nan"}, decimal_rules),
     "enum": (frozenset({"cls", "members", "sub_type"}), enum_rules),
     "float": (RANGE | {"allow_inf_nan"}, float_rules),
     "int": (RANGE | {"multiple_of"}, int_rules),
     "literal": (frozenset({"expected"}), literal_rules),
     "str": (_STR, str_rules),
-    "time": (frozenset({"microseconds_precision", "tz_constraint"}), time_rules),
+    "time": (RANGE | {"microseconds_precision", "tz_constraint"}, time_rules),
     "timedelta": (RANGE | {"microseconds_precision"}, timedelta_rules),
     "uuid": (frozenset(), uuid_rules),
 }

@@ -17,7 +17,7 @@ from zoopipe_core.kernels._jit import SURE, UNSURE
 from zoopipe_core.kernels.buffers import TextCells
 from zoopipe_core.schema.model_types import CoreSchema
 from zoopipe_core.schema.rules.base import State, fixed
-from zoopipe_core.schema.rules.numbers import RANGE, Check, Rules, int_range
+from zoopipe_core.schema.rules.numbers import RANGE, Check, Rules, int_range, numpy_values
 
 __all__ = ["date_rules", "datetime_rules", "time_rules", "timedelta_rules"]
 
@@ -25,10 +25,15 @@ EPOCH = dt.datetime(1970, 1, 1)
 MICROSECOND = dt.timedelta(microseconds=1)
 
 
-def _bounds(schema: CoreSchema, number: Callable[[Any], int | None]) -> Check | None:
-    """A check of the bounds of `schema`, which `number` turns into whole numbers; None if one cannot be checked."""
-    lower: list[int] = []
-    upper: list[int] = []
+def _bounds(
+    schema: CoreSchema, number: Callable[[Any], int | None], least: int | None = None, most: int | None = None
+) -> Check | None:
+    """A check of whole numbers by the bounds of `schema`, and by the `least` and `most` that Python can hold.
+
+    number: turns a bound into a whole number; None if it cannot be checked, for which there is no check at all.
+    """
+    lower = [] if least is None else [least]
+    upper = [] if most is None else [most]
     for name in RANGE & schema.keys():
         bound = number(schema[name])
         if bound is None:
@@ -46,7 +51,7 @@ def _unlimited(schema: CoreSchema) -> bool:
 
 def date_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Rules:
     """``YYYY-MM-DD``. Typed: dates."""
-    check = _bounds(schema, lambda day: (day - EPOCH.date()).days if type(day) is dt.date else None)
+    check = _bounds(schema, _days, _days(dt.date.min), _days(dt.date.max))
     if check is None:
         return None
 
@@ -58,9 +63,16 @@ def date_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
         return fixed(cells, values, kind)
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
-        return Column(kind, None, array) if array.type == pa.date32() and _unlimited(schema) else None
+        if array.type != pa.date32():
+            return None
+        check(numpy_values(array, np.int32).astype(np.int64), state)
+        return Column(kind, None, array)
 
     return (None if strict else text), typed
+
+
+def _days(day: Any) -> int | None:
+    return (day - EPOCH.date()).days if type(day) is dt.date else None
 
 
 # ---- datetime -----------------------------------------------------------------------------------------------------
@@ -71,12 +83,18 @@ def datetime_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) 
     constraint = schema.get("tz_constraint")
     if constraint not in (None, "aware", "naive") or schema.get("microseconds_precision", "truncate") != "truncate":
         return None
-    if not _unlimited(schema):
+    zones = {_has_zone(schema[name]) for name in RANGE & schema.keys()}
+    check = _bounds(schema, _micros, _micros(dt.datetime.min), _micros(dt.datetime.max))
+    if check is None or len(zones) > 1:
         return None
+    bounded = zones.pop() if zones else None  # whether the bounds are aware; they say little of the other kind
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values, offsets = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int32)
         temporal.parse_datetime(cells.data, cells.starts, cells.ends, values, offsets, state)
+        if bounded is not None:
+            state[(offsets != temporal.NAIVE) != bounded] = UNSURE
+            check(values, state)
         sure = state == SURE
         if constraint is None:
             # The first one decides for the batch; pydantic takes the others.
@@ -98,9 +116,28 @@ def datetime_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) 
         aware = given.tz is not None
         if (constraint == "aware") != aware and constraint is not None:
             return None
+        if bounded not in (None, aware):
+            return None
+        check(numpy_values(array, np.int64), state)
         return Column(ColumnType(given, kind.nullable), None, array)
 
     return (None if strict else text), typed
+
+
+def _has_zone(moment: Any) -> bool:
+    return getattr(moment, "tzinfo", None) is not None
+
+
+def _micros(moment: Any) -> int | None:
+    """Microseconds since 1970: of the wall clock if it is naive, else in UTC. None if its offset is no whole second."""
+    if type(moment) is not dt.datetime:
+        return None
+    if moment.tzinfo is None:
+        return (moment - EPOCH) // MICROSECOND
+    offset = moment.utcoffset()
+    if offset is None or offset.microseconds:
+        return None
+    return (moment.replace(tzinfo=None) - EPOCH - offset) // MICROSECOND
 
 
 def _with_offsets(values: Any, offsets: Any, state: State) -> list[dt.datetime | None]:
@@ -119,18 +156,31 @@ def time_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
     """``HH:MM[:SS[.f]]`` without an offset. Typed: times to the microsecond."""
     if schema.get("microseconds_precision", "truncate") != "truncate" or schema.get("tz_constraint") == "aware":
         return None
-    if not _unlimited(schema):
+    check = _bounds(schema, _since_midnight, 0, temporal.DAY - 1)
+    if check is None:
         return None
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values = np.zeros(len(cells), np.int64)
         temporal.parse_time(cells.data, cells.starts, cells.ends, values, state)
+        if not _unlimited(schema):
+            check(values, state)
         return fixed(cells, values, kind)
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
-        return Column(kind, None, array) if array.type == pa.time64("us") else None
+        if array.type != pa.time64("us"):
+            return None
+        check(numpy_values(array, np.int64), state)
+        return Column(kind, None, array)
 
     return (None if strict else text), typed
+
+
+def _since_midnight(time: Any) -> int | None:
+    """Microseconds; None for a time with a zone."""
+    if type(time) is not dt.time or time.tzinfo is not None:
+        return None
+    return ((time.hour * 60 + time.minute) * 60 + time.second) * 1_000_000 + time.microsecond
 
 
 def timedelta_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Rules:
@@ -148,6 +198,9 @@ def timedelta_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool)
         return fixed(cells, values, kind)
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
-        return Column(kind, None, array) if array.type == pa.duration("us") and _unlimited(schema) else None
+        if array.type != pa.duration("us"):
+            return None
+        check(numpy_values(array, np.int64), state)
+        return Column(kind, None, array)
 
     return (None if strict else text), typed
