@@ -35,6 +35,7 @@ from zoopipe_core.errors import (
 )
 from zoopipe_core.hooking.after import PostHooked
 from zoopipe_core.hooking.chain import HookChain, hooks_at_work
+from zoopipe_core.hooks import BaseHook
 from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.memory import LoadMemory
 from zoopipe_core.progress import LoadProgress
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+ROW_HOOK_ROWS = 2**14
+"""Rows that are Python objects at a time: more of them take more memory, and no less time each."""
 LARGE_BYTES = 2 * 2**20
 """A source of this size holds enough rows for kernels to be loaded at once."""
 
@@ -146,6 +149,9 @@ class _Load:
         self._before = HookChain(pipe.pre_validation_hooks, ids_of_added)
         self._after = HookChain(pipe.post_validation_hooks, ids_of_added)
         self._store: dict[str, Any] = {}
+        hooks = (*self._before.hooks, *self._after.hooks)
+        most = ROW_HOOK_ROWS if any(isinstance(hook, BaseHook) for hook in hooks) else pipe.executor.batch_size
+        self._batch_size = min(most, pipe.executor.batch_size)
         self._wanted = self._columns_looked_at()
         output = pipe.output_adapter
         self._validator = Validator(self._plan, output is not None and output.wants_json and not self._after)
@@ -193,7 +199,7 @@ class _Load:
 
     def _request(self) -> ReadRequest:
         keep_all = self._pipe.error_output_adapter is not None
-        return ReadRequest(self._wanted, keep_all, self._pipe.executor.batch_size, self._stop)
+        return ReadRequest(self._wanted, keep_all, self._batch_size, self._stop)
 
     def _check_columns(
         self, source: str, columns: Mapping[str, ColumnType] | Sequence[str] | None, duplicates: frozenset[str]
@@ -244,7 +250,7 @@ class _Load:
                 if batch.source != checked and batch.num_rows and reader.columns is not None:
                     checked = batch.source
                     self._check_columns(batch.source, batch.batch.schema.names, taken.duplicates)
-                for piece in batch.split(executor.batch_size):
+                for piece in batch.split(self._batch_size):
                     first_id = self._progress.count("read_rows") + reader.first_record
                     self._progress.add(read_rows=piece.num_records)
                     self._progress.set(bytes_read=taken.bytes_read, fraction_done=taken.fraction)
@@ -356,6 +362,7 @@ class _Load:
             self._progress.note(*self._memory.notes)
             self._memory.remember(writer, self._progress.snapshot())
             writer.publish()
+            self._progress.note(*self._memory.notes)
         self._progress.set(bytes_written=writer.bytes_written)
 
     def _types_without_rows(self) -> Mapping[str, ColumnType]:
