@@ -1,15 +1,29 @@
-"""Run a `zoopipe_core.Pipe` as an Airflow task.
+"""Run loads of `zoopipe_core` as Airflow tasks.
+
+    from zoopipe_airflow import ZooPipeOperator             one pipe
+    from zoopipe_airflow import ZooPipeManagerOperator      several pipes, each in a worker
+    from zoopipe_airflow import ZooPipeParallelOperator     one pipe by several workers
 
 Airflow parses a DAG file again and again, and imports this package in each of its processes, so importing it loads
-nothing: neither Airflow, nor pyarrow, nor Numba. The operator is loaded when it is first named.
+nothing: neither Airflow, nor pyarrow, nor Numba. Names are imported when they are first used.
 """
 
+from __future__ import annotations
+
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoopipe_airflow.operators import ZooPipeOperator
+    from zoopipe_airflow.operators import ZooPipeManagerOperator, ZooPipeOperator, ZooPipeParallelOperator
 
-__all__ = ["ZooPipeOperator", "get_provider_info"]
+# name -> the module that it lives in
+_HOMES = {
+    "ZooPipeManagerOperator": "operators",
+    "ZooPipeOperator": "operators",
+    "ZooPipeParallelOperator": "operators",
+}
+
+__all__ = ["ZooPipeManagerOperator", "ZooPipeOperator", "ZooPipeParallelOperator", "get_provider_info"]
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -26,11 +40,12 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ZooPipeOperator":
-        from zoopipe_airflow.operators import ZooPipeOperator
-
-        return ZooPipeOperator
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

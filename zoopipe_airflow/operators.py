@@ -1,32 +1,46 @@
-"""`ZooPipeOperator`: one load as one Airflow task."""
+"""`ZooPipeOperator`, `ZooPipeManagerOperator`, `ZooPipeParallelOperator`: loads as Airflow tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
+from zoopipe_airflow.base import LoadOperator
+from zoopipe_airflow.engines import check_engine, open_engine
+from zoopipe_airflow.sources import PipeSource, PipesSource
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from zoopipe_core import Pipe, PipeReport
+    from zoopipe_airflow.engines import EngineLike
+    from zoopipe_core import Pipe, PipeManager
 
-__all__ = ["ZooPipeOperator"]
-
-LOG_SECONDS = 5.0
+__all__ = ["ZooPipeManagerOperator", "ZooPipeOperator", "ZooPipeParallelOperator"]
 
 
-class ZooPipeOperator(BaseOperator):
+class ZooPipeOperator(LoadOperator):
     """Runs a pipe; the task succeeds when all of it is published, and fails with nothing published.
 
     Args:
-        pipe: the load, or a function without arguments that builds it. Airflow parses a DAG file again and again;
-            a function is called only when the task runs, so that what it imports costs nothing until then.
+        pipe: the load; or a function without arguments that builds it; or the place of either, as
+            ``"package.module:name"``. Airflow parses a DAG file again and again; a function is called, and a place
+            imported, only when the task runs, so that what they need costs nothing until then.
+        max_errors: how many rows may be rejected (a number, or a share from 0.0 to 1.0) before the load fails with
+            nothing published, instead of what the pipe says of it.
+        fail_on_errors: the same as ``max_errors=0``.
+        skip_if_empty: the task is skipped, and with it those behind it, if the source has no rows. The load has run
+            then: a target that is replaced is empty.
         kwargs: as for any operator: ``task_id``, ``retries``, ``execution_timeout``, ...
 
-    The report is logged every few seconds. At the end it is the task's return value (XCom, plain JSON); of a load
-    that failed, or was killed, it is in the XCom ``report``. Killing the task, or its timeout, undoes the load.
+    **Templates.** Paths, URLs, queries, table names and the load id may hold Jinja templates, also within adapters and
+    in what a function builds: ``CSVInputAdapter("in/{{ ds }}/*.csv")``. A `SecretStr` is left as it is.
+
+    **Load id.** That of the task's logical run (DAG, task, run, map index), unless the pipe has one of its own: trying
+    again, or clearing the task, does not load the same input twice.
+
+    **Report.** It is logged every few seconds. At the end it is the task's return value (XCom, plain JSON); of a load
+    that failed, was killed or skipped, it is in the XCom ``report``. Killing the task, or its timeout, undoes the load.
 
     Raises (when the task runs):
         LoadFailedError: the load failed; its cause is the original exception.
@@ -45,7 +59,7 @@ class ZooPipeOperator(BaseOperator):
 
         def users():
             from zoopipe_core import Pipe
-            return Pipe("users.csv", "duckdb:///warehouse.duckdb::users", "rejects/users.csv")
+            return Pipe("in/{{ ds }}/users.csv", "duckdb:///warehouse.duckdb::users", "rejects/{{ ds }}/users.csv")
 
         @dag(schedule="@daily")
         def nightly():
@@ -54,54 +68,113 @@ class ZooPipeOperator(BaseOperator):
         nightly()
     """
 
-    _running: Pipe | None = None
-    _killed = False
+    template_fields: Collection[str] = ("pipe",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"pipe": "json"}
 
-    def __init__(self, *, pipe: Pipe | Callable[[], Pipe], **kwargs: Any) -> None:
+    def __init__(self, *, pipe: Pipe | Callable[[], Pipe] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pipe = pipe
-        if not callable(pipe):
-            _check(pipe, "pipe")
+        self.pipe = PipeSource(pipe)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Run the load and return its report."""
-        pipe = self.pipe
-        if callable(pipe):
-            pipe = pipe()
-            _check(pipe, "what the function given as pipe returns")
-        self._running = pipe
-        try:
-            pipe.run(on_report_update=self._progress())
-            return pipe.report.raise_for_status().to_dict()
-        except BaseException:
-            context["ti"].xcom_push(key="report", value=pipe.report.to_dict())
-            raise
-        finally:
-            self._running = None
-            self.log.info("%s", pipe.report)
-
-    def on_kill(self) -> None:
-        """Called by Airflow in a signal handler: ask the load to stop; `execute` raises when it is undone."""
-        self._killed = True
-        if self._running is not None:
-            self._running.shutdown(timeout=0)
-
-    def _progress(self) -> Callable[[PipeReport], None]:
-        logged = 0.0
-
-        def update(report: PipeReport) -> None:
-            nonlocal logged
-            if self._killed and not report.is_finished:
-                self.on_kill()  # the signal came before the load had started
-            if report.duration_seconds - logged >= LOG_SECONDS:
-                logged = report.duration_seconds
-                self.log.info("%s", report)
-
-        return update
+    @contextmanager
+    def open_load(self, context: Context) -> Iterator[Pipe]:
+        yield self.finished(self.pipe.build(self.renderer(context)), context)
 
 
-def _check(pipe: Any, what: str) -> None:
-    from zoopipe_core import Pipe  # what is given as a Pipe has paid for this import already
+class ZooPipeManagerOperator(LoadOperator):
+    """Runs several pipes in parallel, each in a worker; the task succeeds when all of them have been published.
 
-    if not isinstance(pipe, Pipe):
-        raise TypeError(f"{what} has to be a zoopipe_core.Pipe, or a function that returns one, not {pipe!r}")
+    Each pipe is a load of its own: one that fails undoes itself only. The others are published, and when the task is
+    tried again, they are not loaded a second time.
+
+    Args:
+        pipes: a list of pipes, of functions that build one, or of their places; or a function that returns a list of
+            pipes; or its place.
+        engine: where they run: ``"multiprocess"`` (the default), ``"zoosync"``, ``"ray"``, ``"dask"``, an engine, a
+            function without arguments that builds one, or the place of either. One that is built for the task is
+            closed with it.
+        retries_per_pipe: how often a pipe that failed is run again within one try of the task.
+        kwargs: as for `ZooPipeOperator`; `max_errors` holds for each pipe, and `skip_if_empty` for all together.
+
+    The report is that of all pipes together; ``pipes`` in it are the reports of each.
+
+    >>> from zoopipe_core import Pipe
+    >>> pipes = [Pipe(f"{name}.csv", f"{name}.parquet") for name in ("users", "orders")]
+    >>> ZooPipeManagerOperator(task_id="load", pipes=pipes).pipes.serialize()[1]["input"]
+    "CSVInputAdapter('orders.csv')"
+    """
+
+    template_fields: Collection[str] = ("pipes",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"pipes": "json"}
+
+    def __init__(
+        self,
+        *,
+        pipes: Iterable[Pipe | Callable[[], Pipe] | str] | Callable[[], Iterable[Pipe]] | str,
+        engine: EngineLike | None = None,
+        retries_per_pipe: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_engine(engine)
+        self.pipes = PipesSource.of(pipes)
+        self.engine = engine
+        self.retries_per_pipe = retries_per_pipe
+
+    @contextmanager
+    def open_load(self, context: Context) -> Iterator[PipeManager]:
+        from zoopipe_core import PipeManager
+
+        built = self.pipes.build(self.renderer(context))
+        pipes = [self.finished(pipe, context, index) for index, pipe in enumerate(built)]
+        with open_engine(self.engine) as engine:
+            yield PipeManager(pipes, engine, retries=self.retries_per_pipe)
+
+
+class ZooPipeParallelOperator(LoadOperator):
+    """Runs one pipe by several workers: the same result as `ZooPipeOperator`, published at once.
+
+    Args:
+        pipe: as for `ZooPipeOperator`.
+        workers: how many shards the input is cut into, at most.
+        engine: as for `ZooPipeManagerOperator`.
+        merge: True: one result, the same as that of one worker. False: numbered files.
+        retries_per_shard: how often a shard that failed is run again within one try of the task.
+        kwargs: as for `ZooPipeOperator`.
+
+    The report is that of the load; ``pipes`` in it are the reports of the shards.
+
+    >>> from zoopipe_core import Pipe
+    >>> ZooPipeParallelOperator(task_id="load", pipe=Pipe("users.csv", "users.parquet"), workers=4).engine
+    'multiprocess'
+    """
+
+    template_fields: Collection[str] = ("pipe",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"pipe": "json"}
+
+    def __init__(
+        self,
+        *,
+        pipe: Pipe | Callable[[], Pipe] | str,
+        workers: int,
+        engine: EngineLike = "multiprocess",
+        merge: bool = True,
+        retries_per_shard: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_engine(engine)
+        self.pipe = PipeSource(pipe)
+        self.workers = workers
+        self.engine = engine
+        self.merge = merge
+        self.retries_per_shard = retries_per_shard
+
+    @contextmanager
+    def open_load(self, context: Context) -> Iterator[PipeManager]:
+        from zoopipe_core import PipeManager
+
+        pipe = self.finished(self.pipe.build(self.renderer(context)), context)
+        with open_engine(self.engine) as engine:
+            yield PipeManager.parallelize_pipe(
+                pipe, self.workers, self.merge, engine=engine, retries=self.retries_per_shard
+            )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
     from zoopipe_core.coordinators.base import BaseCoordinator, CompositeCoordinator, WorkerResult
     from zoopipe_core.coordinators.files import FileMergeCoordinator
+    from zoopipe_core.engines.base import BaseEngine
     from zoopipe_core.engines.multiprocess import MultiProcessEngine
     from zoopipe_core.engines.zoosync import ZoosyncPoolEngine
     from zoopipe_core.errors import ZoopipeError
@@ -40,6 +41,7 @@ _HOMES = {
     "ArrowOutputAdapter": "adapters.arrow",
     "ArrowStreamInputAdapter": "adapters.arrow",
     "BaseCoordinator": "coordinators.base",
+    "BaseEngine": "engines.base",
     "BaseHook": "hooks",
     "BatchExecutor": "executors",
     "CSVInputAdapter": "adapters.csv",
@@ -74,6 +76,7 @@ __all__ = [
     "ArrowOutputAdapter",
     "ArrowStreamInputAdapter",
     "BaseCoordinator",
+    "BaseEngine",
     "BaseHook",
     "BatchExecutor",
     "CSVInputAdapter",

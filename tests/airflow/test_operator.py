@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +16,15 @@ import pytest
 from zoopipe_core import Pipe, PipeReport, PipeStatus
 
 ROWS = 200
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the DAGs of tests/airflow/dags/loads.py read and write."""
-    monkeypatch.setenv("LOAD_FOLDER", str(tmp_path))
-    lines = ["id,name", *(f"{number},user {number}" for number in range(ROWS))]
-    (tmp_path / "users.csv").write_text("\n".join(lines))
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def sigterm() -> Iterator[None]:
-    """Airflow's task runner leaves its signal handler behind."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-def run(dag: Any) -> Any:
-    """Run the one task of a DAG and return its task instance."""
-    [task_instance] = dag.test().get_task_instances()
-    return task_instance
+LEDGER = ".users.jsonl.zoopipe-loads"
 
 
 def xcom(task_instance: Any, key: str = "return_value") -> Any:
     return task_instance.xcom_pull(task_ids="load", key=key)
 
 
-def test_the_report_of_a_load_is_the_return_value(airflow_dag: Callable[[str], Any], folder: Path) -> None:
-    task = run(airflow_dag("loads_users"))
+def test_the_report_of_a_load_is_the_return_value(run: Callable[..., Any], folder: Path) -> None:
+    task = run("loads_users")
     assert task.state == "success"
     value = xcom(task)
     assert json.loads(json.dumps(value)) == value
@@ -56,9 +34,9 @@ def test_the_report_of_a_load_is_the_return_value(airflow_dag: Callable[[str], A
     assert xcom(task, "report") is None
 
 
-def test_a_failed_load_fails_its_task_and_leaves_its_report(airflow_dag: Callable[[str], Any], folder: Path) -> None:
+def test_a_failed_load_fails_its_task_and_leaves_its_report(run: Callable[..., Any], folder: Path) -> None:
     (folder / "users.csv").unlink()
-    task = run(airflow_dag("loads_users"))
+    task = run("loads_users")
     assert task.state == "failed"
     report = PipeReport.from_dict(xcom(task, "report"))
     assert report.status is PipeStatus.FAILED
@@ -67,9 +45,7 @@ def test_a_failed_load_fails_its_task_and_leaves_its_report(airflow_dag: Callabl
     assert xcom(task) is None
 
 
-def test_a_killed_task_stops_within_two_seconds_and_publishes_nothing(
-    airflow_dag: Callable[[str], Any], folder: Path
-) -> None:
+def test_a_killed_task_stops_within_two_seconds_and_publishes_nothing(run: Callable[..., Any], folder: Path) -> None:
     killed_at = []
 
     def kill() -> None:
@@ -80,32 +56,30 @@ def test_a_killed_task_stops_within_two_seconds_and_publishes_nothing(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    task = run(airflow_dag("loads_users_slowly"))
+    task = run("loads_users_slowly")
     assert time.monotonic() - killed_at[0] < 2
     killer.join()
     assert task.state == "failed"
     assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
-    assert sorted(path.name for path in folder.iterdir()) == ["begun", "users.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [LEDGER, "begun", "users.csv"]
 
 
-def test_a_task_that_is_killed_before_its_load_begins_stops_too(
-    airflow_dag: Callable[[str], Any], folder: Path
-) -> None:
-    task = run(airflow_dag("is_killed_before_the_load"))
+def test_a_task_that_is_killed_before_its_load_begins_stops_too(run: Callable[..., Any], folder: Path) -> None:
+    task = run("is_killed_before_the_load")
     assert task.state == "failed"
     assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
     assert not (folder / "users.jsonl").exists()
 
 
-def test_a_task_that_times_out_undoes_its_load(airflow_dag: Callable[[str], Any], folder: Path) -> None:
-    task = run(airflow_dag("times_out"))
+def test_a_task_that_times_out_undoes_its_load(run: Callable[..., Any], folder: Path) -> None:
+    task = run("times_out")
     assert task.state == "failed"
     assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
-    assert sorted(path.name for path in folder.iterdir()) == ["begun", "users.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [LEDGER, "begun", "users.csv"]
 
 
-def test_a_function_that_returns_no_pipe_fails_the_task(airflow_dag: Callable[[str], Any]) -> None:
-    assert run(airflow_dag("builds_no_pipe")).state == "failed"
+def test_a_function_that_returns_no_pipe_fails_the_task(run: Callable[..., Any]) -> None:
+    assert run("builds_no_pipe").state == "failed"
 
 
 def test_what_is_no_pipe_is_refused_when_the_dag_is_parsed() -> None:

@@ -1,0 +1,182 @@
+"""What the operators have in common: a load is built, watched, stopped, and its report handed on.
+
+execute ─▶ build ─▶ run ─▶ report ─▶ return value (XCom)
+                     │  ▲      └ failed, killed, skipped ─▶ XCom `report`, then the error
+      log every few  │  │
+      seconds      ◀─┘  └─ on_kill: a flag, looked at four times a second
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from zoopipe_airflow.compatibility import AirflowSkipException
+from zoopipe_airflow.load_ids import load_id_of
+from zoopipe_airflow.sources import PipeSource, PipesSource
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from zoopipe_core import Pipe, PipeManager, PipeReport
+
+__all__ = ["LoadOperator"]
+
+LOG_SECONDS = 5.0
+# Within the two seconds that a killed task may take: workers undo what they have done, then they are killed.
+KILL_SECONDS = 1.0
+
+
+class LoadOperator(BaseOperator):
+    """A load as a task; see `ZooPipeOperator` for what the operators do.
+
+    Args:
+        max_errors: how many rows may be rejected (a number, or a share from 0.0 to 1.0) before the load fails with
+            nothing published, instead of what the pipe says of it.
+        fail_on_errors: the same as ``max_errors=0``.
+        skip_if_empty: the task is skipped, and with it those behind it, if the source has no rows. The load has run
+            then: a target that is replaced is empty.
+        kwargs: as for any operator.
+
+    Raises:
+        ValueError: both `max_errors` and `fail_on_errors` are given.
+    """
+
+    ui_color = "#d9efe3"
+    ui_fgcolor = "#12372a"
+    shallow_copy_attrs = ("engine",)
+
+    _killed = False
+
+    def __init__(
+        self,
+        *,
+        max_errors: int | float | None = None,
+        fail_on_errors: bool = False,
+        skip_if_empty: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if fail_on_errors and max_errors is not None:
+            raise ValueError("give either fail_on_errors=True, which allows no rejected row, or max_errors=, not both")
+        self.max_errors = 0 if fail_on_errors else max_errors
+        self.fail_on_errors = fail_on_errors
+        self.skip_if_empty = skip_if_empty
+
+    @abstractmethod
+    def open_load(self, context: Context) -> AbstractContextManager[Pipe | PipeManager]:
+        """Build the load; the engine that was made for it ends with the block.
+
+        Raises:
+            TypeError, ImportError: what was given builds no load.
+        """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the load and return its report."""
+        with self.open_load(context) as load:
+            try:
+                load.run(on_report_update=self._watcher(load))
+                report = load.report.raise_for_status()
+                if self.skip_if_empty and not report.read_rows and not report.added_rows:
+                    raise AirflowSkipException(f"{report.source} has no rows")
+                return _as_json(load)
+            except BaseException:
+                load.shutdown(KILL_SECONDS)  # whatever came in between: no worker outlives the task
+                self._push(load, context)
+                raise
+            finally:
+                self._log(load)
+
+    def on_kill(self) -> None:
+        """Called by Airflow in a signal handler; `execute` notices, and raises when the load is undone.
+
+        Nothing but a note: the handler may have interrupted the code that holds the locks of the load.
+        """
+        self._killed = True
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """As for any operator, and within pipes."""
+        if isinstance(content, PipeSource | PipesSource):
+            return content.rendered(self.renderer(context, jinja_env))
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def renderer(self, context: Context, jinja_env: Any = None) -> Callable[[str], object]:
+        """What renders one template."""
+        env = jinja_env
+
+        def render(text: str) -> object:
+            nonlocal env
+            if env is None:
+                env = self.get_template_env()
+            return super(LoadOperator, self).render_template(text, context, env)
+
+        return render
+
+    def finished(self, pipe: Pipe, context: Context, index: int | None = None) -> Pipe:
+        """A pipe as this task runs it: with the task's `max_errors`, and a load id.
+
+        Args:
+            pipe: as it was given or built; one that has a load id keeps it.
+            context: of the task.
+            index: which of the task's pipes it is; None if it has one only.
+        """
+        from dataclasses import replace
+
+        changes: dict[str, Any] = {}
+        if self.max_errors is not None:
+            changes["max_errors"] = self.max_errors
+        if pipe.load_id is None:
+            changes["load_id"] = load_id_of(context["ti"], index)
+        return replace(pipe, **changes) if changes else pipe
+
+    def _watcher(self, load: Pipe | PipeManager) -> Callable[[PipeReport], None]:
+        logged = 0.0
+
+        def update(report: PipeReport) -> None:
+            nonlocal logged
+            if report.is_finished:
+                return
+            if self._killed:
+                load.shutdown(KILL_SECONDS)
+            elif report.duration_seconds - logged >= LOG_SECONDS:
+                logged = report.duration_seconds
+                self.log.info("%s", report)
+
+        return update
+
+    def _push(self, load: Pipe | PipeManager, context: Context) -> None:
+        if not self.do_xcom_push:
+            return
+        try:
+            context["ti"].xcom_push(key="report", value=_as_json(load))
+        except Exception:  # why the load failed is what has to be seen
+            self.log.exception("the report could not be pushed to XCom")
+
+    def _log(self, load: Pipe | PipeManager) -> None:
+        reports = _pipe_reports(load)
+        if reports:
+            self.log.info("::group::%d pipes", len(reports))
+            for each in reports:
+                self.log.info("%s", each)
+            self.log.info("::endgroup::")
+        self.log.info("%s", load.report)
+
+
+def _pipe_reports(load: Pipe | PipeManager) -> list[PipeReport]:
+    """The report of each pipe of a manager; none of a pipe."""
+    from zoopipe_core import PipeManager
+
+    return load.pipe_reports if isinstance(load, PipeManager) else []
+
+
+def _as_json(load: Pipe | PipeManager) -> dict[str, Any]:
+    """The report; that of a manager has those of its pipes as ``pipes``."""
+    reports = _pipe_reports(load)
+    pipes = {"pipes": [each.to_dict() for each in reports]} if reports else {}
+    return load.report.to_dict() | pipes

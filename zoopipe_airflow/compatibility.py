@@ -1,0 +1,10 @@
+"""What lies in another place in another version of Airflow."""
+
+from __future__ import annotations
+
+try:
+    from airflow.sdk.exceptions import AirflowSkipException
+except ImportError:  # before task SDK 1.2, with Airflow 3.1
+    from airflow.exceptions import AirflowSkipException  # type: ignore[no-redef]
+
+__all__ = ["AirflowSkipException"]
