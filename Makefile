@@ -38,8 +38,9 @@ format: $(VENV)/.ready ## repair what ruff can repair
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/performance.md (BENCH=--quick: smoke test)
+bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/performance.md and docs/scaling.md (BENCH=--quick: smoke test)
 	@$(BIN)/python -m benchmarks run $(BENCH)
+	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks scaling
 	@$(BIN)/python -m benchmarks render
 
 constraints: $(VENV)/.ready ## resolve constraints.txt anew (needs uv)

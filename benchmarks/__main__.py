@@ -14,13 +14,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chart, postgres, render, results
+from benchmarks import chart, postgres, render, results, scaling
 from benchmarks.contenders import CONTENDERS, OURS
 from benchmarks.jobs import JOBS, ROWS
 from benchmarks.runner import ROOT, Settings, run_job, warm_kernels
 
 DEFAULT_RESULTS = results.FOLDER / "peers.json"
 PAGE = ROOT / "docs" / "performance.md"
+SCALING_RESULTS = results.FOLDER / "scaling.json"
+SCALING_PAGE = ROOT / "docs" / "scaling.md"
 QUICK_ROWS, QUICK_REPEAT, QUICK_TIME_LIMIT = 5_000, 1, 60.0
 STARTUP = "startup"
 EPILOG = """\
@@ -29,7 +31,8 @@ examples:
   python -m benchmarks run --quick                   every job on a few rows, nothing kept: does it work?
   python -m benchmarks run                           all of it: some 20 minutes on 2 cores
   python -m benchmarks run --jobs jsonl csv --repeat 5
-  python -m benchmarks render                        what is kept -> docs/performance.md and .svg
+  python -m benchmarks scaling                       loads in shards: some 10 minutes on 2 cores
+  python -m benchmarks render                        what is kept -> docs/performance.md and .svg, docs/scaling.md
 """
 
 
@@ -73,6 +76,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--folder", type=Path, help="where inputs and outputs are written (default: a temporary one)")
     run.add_argument("--save", type=Path, default=DEFAULT_RESULTS, help="where results are kept, job by job")
     run.set_defaults(command=_run)
+
+    shards = commands.add_parser("scaling", help="measure loads in shards and keep it")
+    shards.add_argument(
+        "--parts", nargs="+", metavar="PART", choices=scaling.PARTS, default=list(scaling.PARTS),
+        help=f"which of {', '.join(scaling.PARTS)} (default: all)",
+    )  # fmt: skip
+    shards.add_argument("--rows", type=int, default=ROWS, help="rows of a job of scale 1 (default: %(default)s)")
+    shards.add_argument("--repeat", type=int, default=3, help="turns that contenders take (default: %(default)s)")
+    shards.add_argument("--folder", type=Path, help="where inputs and outputs are written (default: a temporary one)")
+    shards.add_argument("--save", type=Path, default=SCALING_RESULTS, help="where results are kept, part by part")
+    shards.set_defaults(command=_scaling)
 
     draw = commands.add_parser("render", help="put kept results into the documentation")
     draw.add_argument("--results", type=Path, default=DEFAULT_RESULTS)
@@ -119,6 +133,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         sys.exit(f"failed: {'; '.join(failed)}")
 
 
+def _scaling(arguments: argparse.Namespace, console: Console) -> None:
+    settings = Settings(arguments.rows, arguments.repeat, time_limit=300, budget=90)
+    kept = scaling.load(arguments.save)
+    with ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in arguments.parts:
+            kept[part] = scaling.measure(part, settings, folder, lambda text: console.print(text, style="dim"))
+            results.save(arguments.save, kept)
+
+
 def _startup() -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.startup", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
@@ -157,6 +182,11 @@ def _render(arguments: argparse.Namespace, console: Console) -> None:
     if kept["jobs"]:
         picture.write_text(chart.chart(kept), encoding="utf-8")
     console.print(f"{page.name} and {picture.name} show what {arguments.results.name} holds")
+    kept = scaling.load(SCALING_RESULTS)
+    SCALING_PAGE.write_text(
+        render.fill(SCALING_PAGE.read_text(encoding="utf-8"), kept, scaling.SECTIONS), encoding="utf-8"
+    )
+    console.print(f"{SCALING_PAGE.name} shows what {SCALING_RESULTS.name} holds")
 
 
 def _list(_: argparse.Namespace, console: Console) -> None:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS, OURS
 from benchmarks.jobs import CURVES, JOBS, LIMITS, TARGETS, Job, Target
 from benchmarks.results import Results
 
-__all__ = ["SECTIONS", "fill", "ratio"]
+__all__ = ["NOT_MEASURED", "SECTIONS", "fill", "ratio", "table"]
 
 NOT_MEASURED = "not measured"
 
 
-def fill(page: str, results: Results) -> str:
+def fill(page: str, results: Results, sections: Mapping[str, Callable[[Results], str]] | None = None) -> str:
     """The page with each section between ``<!-- benchmark: NAME -->`` and ``<!-- /benchmark -->`` rendered anew.
+
+    Args:
+        sections: how; default: those of docs/performance.md.
 
     Raises:
         ValueError: the page has no place for a section, or one for a section that there is not.
     """
+    sections = SECTIONS if sections is None else sections
     marks = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
     found = {match[2] for match in marks.finditer(page)}
-    if found != set(SECTIONS):
-        raise ValueError(f"the page has places for {sorted(found)}, and there are {sorted(SECTIONS)}")
-    return marks.sub(lambda match: match[1] + SECTIONS[match[2]](results) + "\n" + match[3], page)
+    if found != set(sections):
+        raise ValueError(f"the page has places for {sorted(found)}, and there are {sorted(sections)}")
+    return marks.sub(lambda match: match[1] + sections[match[2]](results) + "\n" + match[3], page)
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------
@@ -82,7 +86,7 @@ METRICS: dict[str, Callable[[Results], float | None]] = {
 # ---- sections -------------------------------------------------------------------------------------------------------
 
 
-def _table(headings: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[int] = ()) -> str:
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[int] = ()) -> str:
     """A Markdown table; the columns whose numbers are in `right` are aligned to the right."""
     headings = list(headings)
     rule = ["--:" if number in set(right) else "---" for number in range(len(headings))]
@@ -96,7 +100,7 @@ def _targets(results: Results) -> str:
         shown = NOT_MEASURED if measured is None else f"{measured:.3g} {limit.unit}"
         verdict = "" if measured is None else _verdict(measured <= limit.at_most)
         rows.append((limit.title, f"at most {limit.at_most:g} {limit.unit}", shown, verdict))
-    return _table(("job", "target", "measured", "met"), rows, right=(2,))
+    return table(("job", "target", "measured", "met"), rows, right=(2,))
 
 
 def _target_row(results: Results, target: Target) -> tuple[str, ...]:
@@ -144,7 +148,7 @@ def _jobs(results: Results) -> str:
         return "Nothing has been measured yet."
     picture = "![Rows a second, for each job and contender](performance.svg)\n\n"
     headings = ("job", "contender", "M rows/s", "slowest to fastest", "ours is so many times as fast", "peak MB", "")
-    return picture + _table(headings, rows, right=(2, 3, 4, 5))
+    return picture + table(headings, rows, right=(2, 3, 4, 5))
 
 
 def _job_row(results: Results, job: Job, record: dict[str, Any], name: str, figures: dict[str, Any]) -> tuple[str, ...]:
@@ -186,12 +190,12 @@ def _curves(results: Results) -> str:
                 )
             )
         headings = (curve.heading, *(CONTENDERS[name].name for name in names), f"peak MB of {CONTENDERS[OURS].name}")
-        parts.append(f"**{curve.title}** (M rows/s)\n\n" + _table(headings, rows, right=range(len(headings))))
+        parts.append(f"**{curve.title}** (M rows/s)\n\n" + table(headings, rows, right=range(len(headings))))
     return "\n\n".join(parts) or "Nothing has been measured yet."
 
 
 def _contenders(_: Results) -> str:
-    return _table(
+    return table(
         ("contender", "package", "how it is set up"),
         ((each.name, f"`{each.distribution}`", each.settings) for each in CONTENDERS.values()),
     )

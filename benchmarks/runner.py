@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks import postgres
 from benchmarks.check import WrongResultError, check_count, check_output
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, SHARDED
+from benchmarks.contenders.base import Contender
 from benchmarks.data import Dataset, make_dataset
 from benchmarks.jobs import Job
 from benchmarks.task import THREADS, Task
@@ -38,6 +39,11 @@ class Settings:
     repeat: int
     time_limit: float
     budget: float
+
+
+def contender(name: str) -> Contender:
+    """A contender by its name."""
+    return SHARDED[name] if name in SHARDED else CONTENDERS[name]
 
 
 def warm_kernels() -> None:
@@ -72,7 +78,7 @@ def run_job(
             done = runs[name]
             if done and ("failed" in done[0] or sum(run.get("seconds", 0) for run in done) > settings.budget):
                 continue
-            progress(f"{job.name}: {CONTENDERS[name].name}, run {turn + 1} of {settings.repeat}")
+            progress(f"{job.name}: {contender(name).name}, run {turn + 1} of {settings.repeat}")
             done.append(run_once(name, job, dataset, folder, database, settings.time_limit))
     return {
         "rows": rows,
@@ -101,8 +107,8 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def run_once(name: str, job: Job, dataset: Dataset, folder: Path, database: str, time_limit: float) -> dict[str, Any]:
     """One run, into a folder of its own; its figures, or ``{"failed": why}``."""
-    if CONTENDERS[name].version is None:
-        return {"failed": f"{CONTENDERS[name].distribution} is not installed"}
+    if contender(name).version is None:
+        return {"failed": f"{contender(name).distribution} is not installed"}
     with tempfile.TemporaryDirectory(dir=folder) as outputs:
         task = Task(
             source=str(dataset.path),
@@ -121,7 +127,7 @@ def run_once(name: str, job: Job, dataset: Dataset, folder: Path, database: str,
         if "failed" in figures:
             return figures
         try:
-            if not CONTENDERS[name].judges:
+            if not contender(name).judges:
                 check_count(figures["accepted"], dataset.accepted + dataset.rejected)
                 return {**figures, "loosely_typed": ()}
             return {**figures, "loosely_typed": check_output(task, dataset, figures["accepted"])}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.core import Core
+from benchmarks.contenders.core import Core, ShardedCore
 from benchmarks.contenders.floors import ArrowRead, ArrowToPostgres, PydanticByRow
 from benchmarks.contenders.peer_duckdb import DuckDB
 from benchmarks.contenders.peer_polars import Polars
-from benchmarks.contenders.peer_zoopipe import Zoopipe
+from benchmarks.contenders.peer_zoopipe import ShardedZoopipe, Zoopipe
 
 CONTENDERS: dict[str, Contender] = {
     "adbc": ArrowToPostgres(),
@@ -21,5 +21,11 @@ CONTENDERS: dict[str, Contender] = {
     "zoopipe": Zoopipe(),
 }
 """Every contender by the name that the command line and the results use."""
+
+SHARDED: dict[str, Contender] = {
+    **{f"core-{workers}-workers": ShardedCore(workers) for workers in (1, 2, 4)},
+    "zoopipe-2-workers": ShardedZoopipe(2),
+}
+"""Those of the jobs in `benchmarks.scaling`, which work with several processes."""
 
 OURS = "core"

@@ -19,36 +19,66 @@ class Core(Contender):
         self.settings = f"one process, `MultiThreadExecutor({threads})`, all else as it comes; rejects to a CSV file"
 
     def prepare(self, task: Task) -> Run:
-        # The peers' libraries are whole when the clock starts; what ours imports at first use has to be there too.
-        import pyarrow.csv
-        import pyarrow.parquet  # noqa: F401
-
-        import zoopipe_core.run  # noqa: F401
-        from zoopipe_core import MultiThreadExecutor, Pipe
-
-        target = {
-            "none": None,
-            "duckdb": f"duckdb:///{task.folder}/out.duckdb::{TABLE}",
-            "postgresql": f"{task.database}::{TABLE}",
-        }
-        if task.target == "duckdb":
-            import duckdb  # noqa: F401
-        if task.target == "postgresql":
-            import adbc_driver_postgresql.dbapi  # noqa: F401
-        pipe = Pipe(
-            task.source,
-            target[task.target] if task.target in target else _file_adapter(task),
-            None if task.target == "none" else task.rejects(".csv"),
-            model_of(task.columns),
-            post_validation_hooks=_hooks(task.hook),
-            executor=MultiThreadExecutor(self.threads),
-        )
+        pipe = make_pipe(task, self.threads)
 
         def run() -> int:
             pipe.run(on_report_update=None)
             return pipe.report.raise_for_status().loaded_rows
 
         return run
+
+
+class ShardedCore(Contender):
+    """The same pipe by several processes, each with one thread."""
+
+    distribution = "zoopipe-plugins"
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.name = f"zoopipe_core, {workers} worker{'s' * (workers > 1)}"
+        self.settings = (
+            f"`parallelize_pipe(pipe, {workers})`, cold processes, one thread in each; rejects to a CSV file"
+        )
+
+    def prepare(self, task: Task) -> Run:
+        from zoopipe_core import MultiProcessEngine, PipeManager
+
+        pipe, engine = make_pipe(task, threads=1), MultiProcessEngine(self.workers)
+
+        def run() -> int:
+            manager = PipeManager.parallelize_pipe(pipe, self.workers, engine=engine)
+            manager.run(on_report_update=None)
+            return manager.report.raise_for_status().loaded_rows
+
+        return run
+
+
+def make_pipe(task: Task, threads: int) -> Any:
+    """The pipe that does the task, with all imported that it needs."""
+    # The peers' libraries are whole when the clock starts; what ours imports at first use has to be there too.
+    import pyarrow.csv
+    import pyarrow.parquet  # noqa: F401
+
+    import zoopipe_core.run  # noqa: F401
+    from zoopipe_core import MultiThreadExecutor, Pipe
+
+    target = {
+        "none": None,
+        "duckdb": f"duckdb:///{task.folder}/out.duckdb::{TABLE}",
+        "postgresql": f"{task.database}::{TABLE}",
+    }
+    if task.target == "duckdb":
+        import duckdb  # noqa: F401
+    if task.target == "postgresql":
+        import adbc_driver_postgresql.dbapi  # noqa: F401
+    return Pipe(
+        task.source,
+        target[task.target] if task.target in target else _file_adapter(task),
+        None if task.target == "none" else task.rejects(".csv"),
+        model_of(task.columns),
+        post_validation_hooks=_hooks(task.hook),
+        executor=MultiThreadExecutor(threads),
+    )
 
 
 def _file_adapter(task: Task) -> Any:

@@ -22,6 +22,21 @@ class Zoopipe(Contender):
     def prepare(self, task: Task) -> Run:
         import zoopipe as peer
 
+        pipe = self.make_pipe(task)
+
+        def run() -> int:
+            pipe.start()
+            pipe.wait()
+            if pipe.report.status != peer.PipeStatus.COMPLETED:
+                raise RuntimeError(f"zoopipe ended as {pipe.report.status}")
+            return int(pipe.report.success_count)
+
+        return run
+
+    def make_pipe(self, task: Task) -> Any:
+        """The pipe that does the task."""
+        import zoopipe as peer
+
         def writer(path: str) -> Any:
             if task.target == "jsonl":
                 return peer.JSONOutputAdapter(path, format="jsonl")
@@ -38,7 +53,7 @@ class Zoopipe(Contender):
         if task.target not in ("jsonl", "csv", "parquet") or task.hook == "column":
             raise self.refuse(task)
         source = peer.CSVInputAdapter if task.source_format == "csv" else peer.JSONInputAdapter
-        pipe = peer.Pipe(
+        return peer.Pipe(
             input_adapter=source(task.source),
             output_adapter=writer(str(task.output)),
             error_output_adapter=peer.JSONOutputAdapter(str(task.rejects(".jsonl")), format="jsonl"),
@@ -47,11 +62,26 @@ class Zoopipe(Contender):
             executor=peer.MultiThreadExecutor(max_workers=THREADS, batch_size=2000),
         )
 
+
+class ShardedZoopipe(Zoopipe):
+    """Its own `parallelize_pipe`, which drops the rejects: it has less to do."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.name = f"zoopipe, {workers} workers"
+        self.settings = f"`parallelize_pipe(pipe, {workers})`; it drops the rejects"
+
+    def prepare(self, task: Task) -> Run:
+        import zoopipe as peer
+
+        pipe = self.make_pipe(task)
+
         def run() -> int:
-            pipe.start()
-            pipe.wait()
-            if pipe.report.status != peer.PipeStatus.COMPLETED:
-                raise RuntimeError(f"zoopipe ended as {pipe.report.status}")
-            return int(pipe.report.success_count)
+            manager = peer.PipeManager.parallelize_pipe(
+                pipe, self.workers, executor=peer.SingleThreadExecutor(batch_size=2000)
+            )
+            if not manager.run(wait=True, merge=True):
+                raise RuntimeError("zoopipe's manager says that it failed")
+            return int(manager.report.success_count)
 
         return run
