@@ -79,6 +79,10 @@ NUMBERS = [
     constrained(float, gt=0, le=1e6),
     constrained(float, ge=-0.5, lt=12),
     constrained(float, allow_inf_nan=False),
+    constrained(float, multiple_of=0.1),
+    constrained(float | None, multiple_of=0.25, gt=-1000),
+    constrained(float, multiple_of=3, allow_inf_nan=False),
+    constrained(float, multiple_of=2e-9),
     StrictFloat,
     bool,
     Decimal,
@@ -148,6 +152,12 @@ def number_text(rng: random.Random) -> str:
     if rng.random() < 0.15:
         text += rng.choice("eE") + rng.choice(["", "-", "+"]) + digits(rng, 3)[:3]
     return text
+
+
+def multiple_text(rng: random.Random) -> str:
+    """A multiple of something, or what is a little beside it."""
+    value = rng.randint(-(10 ** rng.randint(0, 16)), 10 ** rng.randint(0, 16)) * rng.choice([0.1, 0.25, 3, 2e-9, 1e-9])
+    return repr(value + rng.choice([0, 0, 1, -1]) * 10 ** rng.uniform(-11, -7))
 
 
 def repr_of_float(rng: random.Random) -> str:
@@ -234,7 +244,7 @@ def text_cells(rng: random.Random, favourites: list[Callable[[random.Random], st
 
 def fields() -> list[tuple[Any, list[Callable[[random.Random], str]]]]:
     return [
-        *((kind, [number_text, repr_of_float, word]) for kind in NUMBERS),
+        *((kind, [number_text, repr_of_float, multiple_text, word]) for kind in NUMBERS),
         *((kind, [date_text, time_text, datetime_text, duration_text, bound_text]) for kind in TIMES),
         *((kind, [word, uuid_text, number_text]) for kind in TEXTS),
     ]
@@ -276,6 +286,7 @@ def typed_columns(rng: np.random.Generator, count: int) -> list[pa.Array]:
         with_nulls(rng, doubles, pa.float64()),
         with_nulls(rng, rng.normal(0, 50, count), pa.float64()),
         with_nulls(rng, rng.normal(0, 50, count), pa.float32()),
+        with_nulls(rng, rng.integers(-1000, 1000, count) * rng.choice([0.1, 0.25, 3, 2e-9], count), pa.float64()),
         with_nulls(rng, rng.random(count) < 0.5, pa.bool_()),
         with_nulls(rng, rng.integers(-700_000, 2_900_000, count, np.int32), pa.int32()).cast(pa.date32()),
         with_nulls(rng, micros, pa.int64()).cast(pa.timestamp("us")),

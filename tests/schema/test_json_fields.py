@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -101,7 +102,7 @@ KINDS: dict[str, Any] = {
     "dict": dict[str, int | None],
     "discriminated": Annotated[Square | Circle, Field(discriminator="kind")],
     "fixed tuple": tuple[int, str],
-    "float of multiples": Annotated[float, Field(multiple_of=0.5)],
+    "decimal of multiples": Annotated[Decimal, Field(multiple_of=Decimal("0.5"))],
     "frozen set": frozenset[int],
     "json": Json[list[int]],
     "list": list[int],
@@ -188,7 +189,7 @@ def test_every_value_gets_the_verdict_that_it_gets_within_its_line(
 def test_a_column_of_good_values_leaves_no_line_to_pydantic(kind: str) -> None:
     good = {
         "after": [1], "any": [{"a": [None]}], "before": ["x", None], "bytes": ["x"], "dict": [{"a": 1}],
-        "discriminated": [{"kind": "circle", "radius": 1}], "fixed tuple": [[1, "x"]], "float of multiples": [1.5],
+        "discriminated": [{"kind": "circle", "radius": 1}], "fixed tuple": [[1, "x"]], "decimal of multiples": [1.5],
         "frozen set": [[1, 1]], "json": ["[1]"], "list": [[1, 2]], "list of texts": [["a"]], "lookahead": ["ab"],
         "mixed enum": [1, "two"], "model": [{"x": 1}], "optional model": [None, {"x": 1}],
         "tree": [{"children": [{"children": []}]}], "typed dict": [{"x": 1}],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic_core import SchemaValidator, core_schema
 
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.types import ColumnType
@@ -111,9 +113,11 @@ def int_range(lower: int | None, upper: int | None) -> Check | None:
 
 def float_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Rules:
     """Doubles. Typed: floats, integers, booleans."""
-    if any(type(schema.get(name, 0)) not in (int, float) for name in RANGE) or "multiple_of" in schema:
+    limits = [schema[name] for name in (RANGE | {"multiple_of"}) & schema.keys()]
+    if any(type(limit) not in (int, float) or (type(limit) is int and int(float(limit)) != limit) for limit in limits):
         return None
-    if any(type(schema[name]) is int and int(float(schema[name])) != schema[name] for name in RANGE & schema.keys()):
+    divisor = schema.get("multiple_of")
+    if divisor is not None and not (0 < divisor < np.inf and _multiples_are_known()):
         return None
     finite = schema.get("allow_inf_nan", config.get("allow_inf_nan", True)) is False
     lower, lower_strict = _tighter(schema, "ge", "gt", max, -np.inf)
@@ -125,6 +129,8 @@ def float_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> 
             numbers.check_float64_finite(values, state)
         if limited:
             numbers.check_float64_range(values, lower, int(lower_strict), upper, int(upper_strict), state)
+        if divisor is not None:
+            state[_are_no_multiples(values, float(divisor))] = UNSURE
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values = np.zeros(len(cells), np.float64)
@@ -145,6 +151,31 @@ def float_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> 
         return Column(kind, None, array)
 
     return (None if strict else text), typed
+
+
+MULTIPLE_TOLERANCE = 1e-9
+
+
+def _are_no_multiples(values: Any, divisor: float) -> Any:
+    """Which values are no multiple of `divisor`, give or take what pydantic does: bool (n,). NaN and inf are one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        quotients = values / divisor
+        whole = np.rint(quotients)
+        # A half is rounded to the other side by pydantic, which may matter to divisors that are very small.
+        return (np.abs(values - whole * divisor) > MULTIPLE_TOLERANCE) | (np.abs(quotients - whole) == 0.5)
+
+
+@cache
+def _multiples_are_known() -> bool:
+    """Whether this version of pydantic takes multiples as we do; the tolerance was a part of the value once."""
+    telling = [0.3, -0.3, 5e-10, 0.1 + 2e-9, 1000.0000005, -1e7, 1e15, np.inf, np.nan]
+    verdicts = SchemaValidator(
+        core_schema.list_schema(
+            core_schema.with_default_schema(core_schema.float_schema(multiple_of=0.1), default=None, on_error="default")
+        )
+    ).validate_python(telling)
+    refused = [value is None for value in verdicts]
+    return bool(refused == _are_no_multiples(np.array(telling), 0.1).tolist())
 
 
 def _tighter(

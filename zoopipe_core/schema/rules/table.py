@@ -66,7 +66,7 @@ _BUILDERS: dict[str, tuple[frozenset[str], Callable[[CoreSchema, Mapping[str, An
     "datetime": (RANGE | {"microseconds_precision", "tz_constraint"}, datetime_rules),
     "decimal": (RANGE | {"max_digits", "decimal_places", "allow_inf_nan"}, decimal_rules),
     "enum": (frozenset({"cls", "members", "sub_type"}), enum_rules),
-    "float": (RANGE | {"allow_inf_nan"}, float_rules),
+    "float": (RANGE | {"allow_inf_nan", "multiple_of"}, float_rules),
     "int": (RANGE | {"multiple_of"}, int_rules),
     "literal": (frozenset({"expected"}), literal_rules),
     "str": (_STR, str_rules),
