@@ -9,7 +9,7 @@ How each database is spoken to: `sql_duckdb`, `sql_postgres`, `sql_sqlite`; what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey
 from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
 from zoopipe_core.adapters.sql_database import Database, Decoded, Select
 from zoopipe_core.adapters.sql_ledger import SQLLedger
-from zoopipe_core.adapters.sql_names import TableName, check_length, parse_table_name
+from zoopipe_core.adapters.sql_names import TableName, check_length, check_statements, parse_table_name
 from zoopipe_core.adapters.sql_target import TargetTable, WriteSpec
 from zoopipe_core.adapters.sql_writer import SQLWriter
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
@@ -32,7 +32,7 @@ from zoopipe_core.errors import SpecError, UnsupportedValueError
 
 __all__ = ["SQLInputAdapter", "SQLOutputAdapter", "SQLReader"]
 
-MODES = ("append", "fail", "replace")
+MODES = ("append", "fail", "merge", "replace")
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,7 +124,17 @@ class SQLOutputAdapter(OutputAdapter):
         table_name: ``users`` or ``analytics.users``; a part that holds a dot stands in double quotes.
         mode: what to do where the table exists. ``"replace"``: its rows are deleted, or if its columns differ, the
             table is made anew. ``"append"``: rows are added; columns are matched by name, and a type that would change
-            a value is refused. ``"fail"``: nothing, it is an error.
+            a value is refused. ``"merge"``: rows whose `key` is there take the place of that row, others are added.
+            ``"fail"``: nothing, it is an error.
+        key: the columns that tell rows apart, for ``"merge"``; a table that is made gets them as its primary key.
+        on_duplicate: which of several rows of one key in a load is merged: the ``"last"``, the ``"first"``, or none
+            (``"fail"``: the load fails).
+        on_drift: what to do where rows and the table that is there have other columns. ``"fail"``: the load fails.
+            ``"evolve"``: the table gets new columns, and types that hold more. ``"ignore"``: new columns are left out,
+            and those that the rows lack stay empty. None: as ``"fail"``, but columns that the rows lack may stay empty,
+            which the report notes; a table that is replaced is made anew.
+        create_table: ``"auto"``, or ``"never"``: the table has to be there.
+        pre_sql, post_sql: statements to run in the transaction of the load, before and after the rows.
 
     >>> SQLOutputAdapter("duckdb:///warehouse.duckdb", "flights").label
     'duckdb:///warehouse.duckdb::flights'
@@ -136,10 +146,23 @@ class SQLOutputAdapter(OutputAdapter):
     uri: Uri
     table_name: str
     mode: str = "replace"
+    key: Sequence[str] = field(default=(), kw_only=True)
+    on_duplicate: str = field(default="fail", kw_only=True)
+    on_drift: str | None = field(default=None, kw_only=True)
+    create_table: str = field(default="auto", kw_only=True)
+    pre_sql: str | Sequence[str] = field(default=(), kw_only=True)
+    post_sql: str | Sequence[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SpecError(f"mode has to be one of {', '.join(map(repr, MODES))}, not {self.mode!r}")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                shown = ", ".join(map(repr, allowed))
+                raise SpecError(f"{name} has to be one of {shown}, not {getattr(self, name)!r}")
+        object.__setattr__(self, "key", _key(self.key))
+        if self.mode == "merge" and not self.key:
+            raise SpecError('mode="merge" needs the columns that tell rows apart, as in key=["id"]')
+        for name in ("pre_sql", "post_sql"):
+            object.__setattr__(self, name, check_statements(name, getattr(self, name)))
         parse_table_name(self.table_name)
         check_target(self.uri, self.table_name)
 
@@ -148,11 +171,13 @@ class SQLOutputAdapter(OutputAdapter):
         return f"{describe_uri(self.uri)}::{self.table_name}"
 
     def __repr__(self) -> str:
-        return f"SQLOutputAdapter({describe_uri(self.uri)!r}, {self.table_name!r}, mode={self.mode!r})"
+        options = {"mode": self.mode, "key": list(self.key), "on_drift": self.on_drift}
+        shown = [f"{name}={value!r}" for name, value in options.items() if value]
+        return f"SQLOutputAdapter({describe_uri(self.uri)!r}, {self.table_name!r}, {', '.join(shown)})"
 
     @property
     def adds(self) -> bool:
-        return self.mode == "append"
+        return self.mode in ("append", "merge")
 
     @property
     def always_remembers(self) -> bool:
@@ -171,13 +196,37 @@ class SQLOutputAdapter(OutputAdapter):
 
     def _open(self, key: LoadKey | None) -> Writer:
         url, table = self._place()
-        spec = WriteSpec(self.mode)
+        spec = WriteSpec(
+            self.mode,
+            tuple(self.key),
+            self.on_duplicate,
+            self.on_drift,
+            self.create_table,
+            tuple(self.pre_sql),
+            tuple(self.post_sql),
+        )
         return SQLWriter(TargetTable(lambda: connect(url, read_only=False), table, spec, self.label, key), self.label)
 
     def _place(self) -> tuple[DatabaseURL, TableName]:
         url, table = resolve_uri(self.uri), parse_table_name(self.table_name)
         check_length(table, url.name_limit)
         return url, table
+
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "mode": MODES,
+    "on_duplicate": ("fail", "first", "last"),
+    "on_drift": (None, "evolve", "fail", "ignore"),
+    "create_table": ("auto", "never"),
+}
+
+
+def _key(names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"key has to be a list of columns, as in ['id'], not {names!r}")
+    if len(set(names)) != len(names):
+        raise SpecError(f"key names a column twice: {names!r}")
+    return tuple(names)
 
 
 class SQLReader(Reader):

@@ -305,11 +305,20 @@ class Database(ABC):
 
     @abstractmethod
     def insert(self, sql: str) -> int:
-        """Run an INSERT ... SELECT; returns how many rows are there now because of it."""
+        """Run an INSERT, UPDATE or DELETE; returns how many rows it has put in, changed or removed."""
 
     def count_inserted(self, table: TableName) -> int | None:
         """The rows that this transaction has put into a table with triggers; None if `ingest` knows it as well."""
         return None
+
+    def widen(self, table: TableName, column: str, type_name: str) -> None:
+        """Change the type of a column to one that holds all of its values.
+
+        Raises:
+            DatabaseError: something depends on the column.
+            TargetError: this database cannot.
+        """
+        self.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quote(column)} TYPE {type_name}")
 
     def lock(self, name: str, *, exclusive: bool, wait: bool) -> bool:
         """Take a lock that ends with the transaction, or with its holder; True if it is had.

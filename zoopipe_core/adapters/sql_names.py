@@ -9,12 +9,12 @@ A name is data. It reaches a statement only through `quote`, whatever it holds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zoopipe_core.errors import SpecError, TargetError
 
-__all__ = ["TableName", "check_columns", "parse_table_name", "quote", "show_names"]
+__all__ = ["TableName", "check_columns", "check_length", "check_statements", "parse_table_name", "quote", "show_names"]
 
 # A quoted part with doubled quotes, or anything without a dot that does not begin with a quote.
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"(?=\.|\Z)|(?P<plain>[^".][^.]*)(?=\.|\Z)')
@@ -110,6 +110,36 @@ def check_columns(names: Iterable[str], *, limit: int | None, ignore_case: bool)
                 "tell upper and lower case apart; rename one of them"
             )
         seen[folded] = name
+
+
+# What holds no word and no semicolon of the statement itself: texts, quoted names, comments.
+_QUOTED = re.compile(
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/", re.DOTALL
+)
+_TRANSACTION = re.compile(
+    r"\s*(abort|begin|commit|end|prepare\s+transaction|release|rollback|savepoint|start\s+transaction)\b", re.IGNORECASE
+)
+
+
+def check_statements(name: str, statements: str | Sequence[str]) -> tuple[str, ...]:
+    """One statement, or several, that are to be part of a transaction.
+
+    >>> check_statements("pre_sql", "SET LOCAL work_mem = '1GB'")
+    ("SET LOCAL work_mem = '1GB'",)
+
+    Raises:
+        SpecError: one is none, is several in one text, or would begin or end a transaction.
+    """
+    given = (statements,) if isinstance(statements, str) else tuple(statements)
+    for statement in given:
+        if not isinstance(statement, str) or not statement.strip():
+            raise SpecError(f"{name} has to be a statement of SQL, or a list of them, not {statement!r}")
+        bare = _QUOTED.sub(" ", statement).strip().rstrip(";")
+        if ";" in bare:
+            raise SpecError(f"{name} takes one statement in a text; give a list for several of them")
+        if _TRANSACTION.match(bare):
+            raise SpecError(f"{name} cannot begin or end a transaction: it is part of that of the load")
+    return given
 
 
 def show_names(names: Iterable[str], most: int = 12) -> str:

@@ -333,6 +333,12 @@ class SQLite(Database):
         self.execute(sql)
         return int(self.execute("SELECT changes()")[0][0])
 
+    def widen(self, table: TableName, column: str, type_name: str) -> None:
+        raise TargetError(
+            f"SQLite cannot change the type of the column {column!r} of {table} to {type_name}; make the table anew, "
+            'with mode="replace"'
+        )
+
     def alter_type(self, table: TableName, column: str, type_name: str) -> None:
         """Nothing to do: a temporary table's column takes any value."""
 

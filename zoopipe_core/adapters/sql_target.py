@@ -15,14 +15,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import pyarrow as pa
 
 from zoopipe_core.adapters.ledger import COMPLETED, LoadKey, LoadRecord
 from zoopipe_core.adapters.sql_columns import ColumnPlanner, TargetColumn
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_ledger import LedgerTable, load_lock, under_way
-from zoopipe_core.adapters.sql_names import TableName, check_columns, quote
+from zoopipe_core.adapters.sql_merge import ROW, merge
+from zoopipe_core.adapters.sql_names import TableName, check_columns, quote, show_names
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
     DatabaseConnectionError,
@@ -32,6 +35,7 @@ from zoopipe_core.errors import (
     TableMismatchError,
     TargetError,
 )
+from zoopipe_core.report import merge_notes
 
 __all__ = ["TargetTable", "WriteSpec"]
 
@@ -47,6 +51,12 @@ class WriteSpec:
     """How a table is written; see `SQLOutputAdapter`."""
 
     mode: str
+    key: tuple[str, ...] = ()
+    on_duplicate: str = "fail"
+    on_drift: str | None = None
+    create_table: str = "auto"
+    pre_sql: tuple[str, ...] = ()
+    post_sql: tuple[str, ...] = ()
 
 
 class TargetTable:
@@ -61,6 +71,8 @@ class TargetTable:
 
     Attributes:
         columns: those that rows go into, by the names that they have in the rows.
+        ignored: columns of the rows that do not go into it.
+        row_column: the name of a column for the place of each row in the load, as int64; None: none is wanted.
         filling: the table that rows are put into first; may be the target itself.
         is_staged: it is a temporary one.
         notes: remarks for the report.
@@ -80,6 +92,10 @@ class TargetTable:
         self._record: LoadRecord | None = None
         self._remembers = key is not None
         self.columns: dict[str, TargetColumn] = {}
+        self.ignored: frozenset[str] = frozenset()
+        self.row_column = ROW if spec.mode == "merge" else None
+        self._added: tuple[str, ...] = ()
+        self._widened: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.database = database = connect()
         self.planner = ColumnPlanner(database, label)
@@ -94,6 +110,8 @@ class TargetTable:
             if not database.stages:
                 database.begin()
             self._claim()
+            if not database.stages:
+                self._run(spec.pre_sql)
             self._existing = database.find(table)
             self._check_existing()
             self._table = database.check_writable(table, self._existing)
@@ -136,6 +154,8 @@ class TargetTable:
 
     def _check_existing(self) -> None:
         if self._existing is None:
+            if self._spec.create_table == "never":
+                raise TargetError(f'there is no table {self._label}, and create_table="never" forbids making it')
             return
         if self._spec.mode == "fail":
             raise TableExistsError(
@@ -155,15 +175,34 @@ class TargetTable:
             raise TargetError(f"{self._label} cannot be a table without columns: no row came and no model names any")
         check_columns(types, limit=database.url.name_limit, ignore_case=database.ignores_case)
         fresh = {name: self.planner.fresh(name, column) for name, column in types.items()}
-        self._keeps_table = self._existing is not None and (
-            self._spec.mode == "append" or self.planner.is_same(self._existing, fresh)
+        self._check_key(fresh)
+        for name in self._spec.key:
+            fresh[name] = replace(fresh[name], nullable=False)
+        existing, spec = self._existing, self._spec
+        self._keeps_table = existing is not None and (
+            spec.mode != "replace" or spec.on_drift is not None or self.planner.is_same(existing, fresh)
         )
-        if self._keeps_table and self._existing is not None:
-            self.columns = self.planner.matched(self._existing, fresh)
+        if existing is not None and self._keeps_table:
+            matched = self.planner.matched(existing, fresh, spec.on_drift)
+            self.columns, self.ignored = matched.columns, matched.ignored
+            self._added, self._widened = matched.added, matched.widened
+            self.notes += matched.notes
+            self._check_key(self.columns)
         else:
             self.columns = fresh
-        if database.stages or (self._existing is not None and not self._keeps_table):
+        remade = existing is not None and not self._keeps_table
+        if database.stages or spec.mode == "merge" or remade or self._added or self._widened:
             self._staging = TableName(f"_zoopipe_{secrets.token_hex(8)}")
+
+    def _check_key(self, columns: Mapping[str, TargetColumn]) -> None:
+        missing = [name for name in self._spec.key if name not in columns]
+        if missing:
+            raise TargetError(
+                f"the key of {self._label} names {', '.join(map(repr, missing))}, which the rows do not bring into it; "
+                f"they have {show_names(columns)}"
+            )
+        if self.row_column in columns:
+            raise TargetError(f"a column cannot be called {self.row_column!r} in a merge; rename it")
 
     @property
     def filling(self) -> TableName:
@@ -184,8 +223,10 @@ class TargetTable:
         if self._created:
             return
         if self._staging is not None:
-            columns = [replace(column, nullable=True) for column in self.columns.values()]
-            self.database.execute(f"CREATE TEMPORARY TABLE {self._staging.sql} ({self.planner.definitions(columns)})")
+            definitions = self.planner.definitions([replace(c, nullable=True) for c in self.columns.values()])
+            if self.row_column is not None:
+                definitions += f", {quote(self.row_column)} {self.database.type_name(pa.int64())}"
+            self.database.execute(f"CREATE TEMPORARY TABLE {self._staging.sql} ({definitions})")
         else:
             self._make_target()
         self._created = True
@@ -193,12 +234,25 @@ class TargetTable:
     def _make_target(self) -> None:
         """Bring the target into the state in which the new rows can be put into it."""
         database, table = self.database, self._table
-        if self._existing is not None and self._spec.mode == "replace":
+        if self._existing is not None and self._spec.mode in ("merge", "replace"):
             database.lock_for_replacing(table)
+        if self._existing is not None and self._spec.mode == "replace":
             statement = "DELETE FROM" if self._keeps_table else "DROP TABLE"
             database.execute(f"{statement} {table.sql}")
+        for name in self._added:
+            column = self.columns[name]
+            database.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column.name)} {column.type_name}")
+        for name in self._widened:
+            column = self.columns[name]
+            database.widen(table, column.name, column.type_name)
         if not self._keeps_table:
-            database.execute(f"CREATE TABLE {table.sql} ({self.planner.definitions(list(self.columns.values()))})")
+            definitions = self.planner.definitions(list(self.columns.values()), self._spec.key)
+            database.execute(f"CREATE TABLE {table.sql} ({definitions})")
+
+    def _run(self, statements: Sequence[str]) -> None:
+        """Run statements of the user's own."""
+        for statement in statements:
+            self.database.execute(statement)
 
     # ---- the rows ---------------------------------------------------------------------------------------------
 
@@ -238,6 +292,7 @@ class TargetTable:
     def _finish(self) -> None:
         if self._staging is not None:
             self._copy(self._staging)
+        self._run(self._spec.post_sql)
 
     def _copy(self, staging: TableName) -> None:
         """Put the staged rows into the target."""
@@ -247,9 +302,15 @@ class TargetTable:
             kind = TableExistsError if self._existing is None and self._spec.mode == "fail" else TableMismatchError
             raise kind(f"{self._label} was created, dropped or altered by somebody else during the load; run it again")
         self._make_target()
-        names = ", ".join(quote(column.name) for column in self.columns.values())
         staged = f"temp.{staging.sql}" if database.url.kind == "sqlite" else staging.sql
-        self._check_count(database.insert(f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {staged}"))  # noqa: S608
+        columns = [column.name for column in self.columns.values()]
+        if self._spec.mode == "merge":
+            key = [self.columns[name].name for name in self._spec.key]
+            self.notes += merge(database, self._table, staged, columns, key, self._spec.on_duplicate, self._label)
+        else:
+            names = ", ".join(map(quote, columns))
+            sql = f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {staged}"  # noqa: S608  quoted
+            self._check_count(database.insert(sql))
         database.execute(f"DROP TABLE {staged}")
 
     # ---- the end ----------------------------------------------------------------------------------------------
@@ -265,10 +326,13 @@ class TargetTable:
         if database.stages:
             database.begin()
             self._claim()
+            self._run(self._spec.pre_sql)
             self._finish()
         try:
             if self._record is not None and self._remembers:
-                self._ledger.write(self._record, alone=self._is_alone())
+                report = self._record.report
+                report = replace(report, notes=merge_notes((*report.notes, *self.notes)))
+                self._ledger.write(replace(self._record, report=report), alone=self._is_alone())
             database.commit()
         except DatabaseError as error:
             if self._record is None or not self._remembers:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from zoopipe_core.adapters.sql_database import SQLType
 from zoopipe_core.batches.values import python_values
 
-__all__ = ["Fit", "first_misfit", "fit", "plain"]
+__all__ = ["Fit", "first_misfit", "fit", "plain", "widens"]
 
 NAIVE = pa.timestamp("us")
 AWARE = pa.timestamp("us", "UTC")
@@ -105,6 +105,31 @@ def _widens(given: pa.DataType, target: pa.DataType) -> bool:
     if types.is_integer(given):
         return bool(types.is_integer(target) or types.is_decimal(target) or target == pa.float64())
     return bool(given == pa.float32() and target == pa.float64())
+
+
+def widens(column: SQLType, given: pa.DataType) -> bool:
+    """Whether a type of `given` would hold all values of the column, and more.
+
+    >>> widens(SQLType("INTEGER", pa.int32()), pa.int64()), widens(SQLType("BIGINT", pa.int64()), pa.int32())
+    (True, False)
+    """
+    old, types = column.arrow, pa.types
+    if old is None or column.any_decimal or old == given:
+        return old == given == pa.string() and column.max_length is not None
+    if types.is_integer(old) and types.is_integer(given):
+        signed = types.is_signed_integer
+        if signed(old) == signed(given):
+            return bool(old.bit_width < given.bit_width)
+        return bool(signed(given) and old.bit_width < given.bit_width)
+    if types.is_decimal(given) and (types.is_integer(old) or types.is_decimal(old)):
+        digits, scale = (old.precision, old.scale) if types.is_decimal(old) else (_DIGITS[old.bit_width], 0)
+        return bool(given.scale >= scale and given.precision - given.scale >= digits - scale)
+    if given == pa.float64():
+        return bool(old == pa.float32() or (types.is_integer(old) and old.bit_width <= 32))
+    return False
+
+
+_DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}
 
 
 # ---- encoders -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from zoopipe_core.adapters.base import Writer
@@ -63,7 +64,7 @@ class SQLWriter(Writer):
     # ---- rows -------------------------------------------------------------------------------------------------
 
     def write(self, batch: ModelBatch) -> None:
-        unknown = [name for name in batch.columns if name not in self._target.columns]
+        unknown = self._unknown(batch)
         if unknown:
             raise TargetError(
                 f"the rows have columns that the first ones had not, and {self._label} was begun without them: "
@@ -76,9 +77,13 @@ class SQLWriter(Writer):
     def encode(self, batch: ModelBatch) -> ModelBatch | pa.RecordBatch:
         """The rows as the table takes them, once that is settled."""
         columns = self._target.columns
-        if any(column.open for column in columns.values()) or batch.columns.keys() - columns.keys():
+        if any(column.open for column in columns.values()) or self._unknown(batch):
             return batch
         return self._record(batch)
+
+    def _unknown(self, batch: ModelBatch) -> list[str]:
+        columns, ignored = self._target.columns, self._target.ignored
+        return [name for name in batch.columns if name not in columns and name not in ignored]
 
     def write_encoded(self, encoded: Any) -> None:
         if isinstance(encoded, ModelBatch):
@@ -92,6 +97,9 @@ class SQLWriter(Writer):
         return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns.values()])
 
     def _hold(self, record: pa.RecordBatch) -> None:
+        if self._target.row_column is not None:
+            places = pa.array(np.arange(self._given_rows, self._given_rows + record.num_rows))
+            record = record.append_column(self._target.row_column, places)
         if self._chunk and record.schema != self._chunk[0].schema:
             self._flush()
         self._given_rows += record.num_rows
