@@ -219,7 +219,13 @@ class WorkerDiedError(EngineError):
 
 
 class LoadAbortedError(ZoopipeError):
-    """The load was cancelled (signal, timeout or ``shutdown()``) before it was published."""
+    """The load was cancelled (signal, timeout or ``shutdown()``) before it was published.
+
+    Attributes:
+        report: the `zoopipe_core.PipeReport` that told of it; None if the error comes from within the load.
+    """
+
+    report: Any = None
 
 
 class AlreadyLoadedError(ZoopipeError):
@@ -243,4 +249,10 @@ class LoadLockedError(ZoopipeError):
 
 
 class LoadFailedError(ZoopipeError):
-    """A load did not complete; raised by `PipeReport.raise_for_status` with its cause."""
+    """A load did not complete; raised by `PipeReport.raise_for_status` with its cause.
+
+    Attributes:
+        report: the `zoopipe_core.PipeReport` that told of it; None if the error comes from within the load.
+    """
+
+    report: Any = None

@@ -185,7 +185,7 @@ class PipeReport:
         Raises:
             LoadFailedError: the load failed, or has not finished; its cause is the original exception where the
                 load ran in this process.
-            LoadAbortedError: the load was cancelled.
+            LoadAbortedError: the load was cancelled. Both have this report as their ``report``.
         """
         if self.status is PipeStatus.COMPLETED:
             return self
@@ -193,9 +193,13 @@ class PipeReport:
         if not self.is_finished:
             raise LoadFailedError(f"{what} has not finished: it is {self.status.value}; wait for it")
         reason = f"\n{self.exception.type}: {self.exception.message}" if self.exception else ""
+        error: LoadAbortedError | LoadFailedError
         if self.status is PipeStatus.ABORTED:
-            raise LoadAbortedError(f"{what} was aborted; the target was left as it was{reason}") from self.cause
-        raise LoadFailedError(f"{what} failed; the target was left as it was{reason}") from self.cause
+            error = LoadAbortedError(f"{what} was aborted; the target was left as it was{reason}")
+        else:
+            error = LoadFailedError(f"{what} failed; the target was left as it was{reason}")
+        error.report = self
+        raise error from self.cause
 
     # ---- JSON -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
-"""Run a `zoopipe_core.Pipe` as a Prefect task.
+"""Run `zoopipe_core.Pipe`s as Prefect tasks.
 
-    from zoopipe_prefect import run_pipe
+    from zoopipe_prefect import parallelize_pipe, run_pipe, run_pipes
 
 Prefect imports this package whenever it starts (entry point `prefect.collections`), so importing it loads nothing:
 names are imported when they are first used.
@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoopipe_prefect.artifacts import report_markdown
-    from zoopipe_prefect.tasks import run_pipe
+    from zoopipe_prefect.tasks import parallelize_pipe, run_pipe, run_pipes
 
 # name -> the module that it lives in
-_HOMES = {"report_markdown": "artifacts", "run_pipe": "tasks"}
+_HOMES = {
+    "parallelize_pipe": "tasks",
+    "report_markdown": "artifacts",
+    "run_pipe": "tasks",
+    "run_pipes": "tasks",
+}
 
-__all__ = ["report_markdown", "run_pipe"]
+__all__ = ["parallelize_pipe", "report_markdown", "run_pipe", "run_pipes"]
 
 
 def __getattr__(name: str) -> Any:

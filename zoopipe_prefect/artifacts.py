@@ -9,13 +9,15 @@ from __future__ import annotations
 import html
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoopipe_core import PipeReport
 
 __all__ = ["artifact_key", "report_markdown"]
+
+MAX_PIPES = 100  # a page of a thousand rows is read by nobody
 
 
 def artifact_key(name: str) -> str:
@@ -30,8 +32,13 @@ def artifact_key(name: str) -> str:
     return "-".join(["load", *words])
 
 
-def report_markdown(report: PipeReport) -> str:
+def report_markdown(report: PipeReport, pipes: Sequence[PipeReport] = ()) -> str:
     """The report as a page: what became of the rows, where the time went, the commonest rejections, the error.
+
+    Args:
+        report: of the load as a whole.
+        pipes: the reports of the pipes or shards that it is made of, which become a table: those that failed first,
+            and at most 100 of them.
 
     >>> from zoopipe_core import PipeReport, PipeStatus
     >>> page = report_markdown(PipeReport(source="a.csv", target="b.csv", status=PipeStatus.COMPLETED, read_rows=3))
@@ -43,6 +50,8 @@ def report_markdown(report: PipeReport) -> str:
         _table(["read", "loaded", "rejected", "filtered", "added"], [_row_counts(report)]),
         _table(["seconds", "rows/s", "reading", "validating", "hooks", "writing", "peak memory"], [_costs(report)]),
     ]
+    if pipes:
+        parts += ["#### Pipes", *_pipes(pipes)]
     if report.rejections:
         rows = [
             [item.field or "(row)", item.type, f"{item.count:,}", f"{item.source} row {item.row:,}"]
@@ -56,6 +65,25 @@ def report_markdown(report: PipeReport) -> str:
     if report.exception is not None:
         parts += ["#### Error", f"**{_text(report.exception.type)}**", _preformatted(report.exception.message)]
     return "\n\n".join(parts) + "\n"
+
+
+def _pipes(reports: Sequence[PipeReport]) -> list[str]:
+    head = ["pipe", "source", "target", "status", "read", "loaded", "rejected", "filtered", "seconds", "attempt"]
+    shown = sorted(reports, key=lambda report: not report.has_error)[:MAX_PIPES]
+    rows = [
+        [
+            str(report.pipe_index),
+            report.source,
+            report.target,
+            report.status.name,
+            *_row_counts(report)[:4],
+            f"{report.duration_seconds:,.2f}",
+            str(report.attempt),
+        ]
+        for report in shown
+    ]
+    hidden = len(reports) - len(shown)
+    return [_table(head, rows), *([f"And {hidden:,} more."] if hidden else [])]
 
 
 def _row_counts(report: PipeReport) -> list[str]:

@@ -1,66 +1,68 @@
-"""`run_pipe`: one load as one Prefect task.
+"""`run_pipe`, `run_pipes`, `parallelize_pipe`: one load, or several, as one Prefect task.
 
-The pipe parallelizes inside; Prefect sees one task with a progress artifact while it runs, the report as an artifact
-when it has ended, however it ended, and the report as the task's result.
+Pipes parallelize inside; Prefect sees one task with a progress artifact while it runs, the report as an artifact when
+it has ended, however it ended, and the report as the task's result.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import httpx
-from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import PrefectException
-from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 from prefect.utilities.annotations import quote
 
-from zoopipe_prefect.artifacts import artifact_key, report_markdown
+from zoopipe_core import Pipe, PipeManager, PipeReport
+from zoopipe_prefect.engines import engine_in_use
+from zoopipe_prefect.running import run_load
+from zoopipe_prefect.states import load_task
 
 if TYPE_CHECKING:
-    from zoopipe_core import Pipe, PipeReport
+    from zoopipe_core import BaseEngine
 
-__all__ = ["run_pipe"]
-
-# Creating an artifact takes about 40 ms, an update 7 ms: more often would cost the load, and a person sees no more.
-PROGRESS_SECONDS = 1.0
-# The task may be called from an async flow, where Prefect's functions would hand back a coroutine.
-_SYNC: Any = {"_sync": True}
+__all__ = ["parallelize_pipe", "run_pipe", "run_pipes"]
 
 
-def _run_name() -> str:
-    parameters = task_run.parameters
-    return f"load-{_name(parameters['pipe'], parameters.get('name'))}"
+def _run_name(parameter: str) -> Callable[[], str]:
+    def name() -> str:
+        parameters = task_run.parameters
+        return f"load-{_name(parameters[parameter], parameters.get('name'))}"
+
+    return name
 
 
-def _name(pipe: Pipe | quote, name: str | None) -> str:
+def _name(loads: Any, name: str | None) -> str:
+    """What a load is called; total, since a task that is given nonsense has to get so far as to say so."""
     if name is not None:
         return name
-    return str((pipe.unquote() if isinstance(pipe, quote) else pipe).report.target)
+    given = loads.unquote() if isinstance(loads, quote) else loads
+    pipes = given if isinstance(given, Sequence) else [given]
+    return PipeReport.merge(pipe.report for pipe in pipes if isinstance(pipe, Pipe)).target or "nothing"
 
 
-@task(name="run_pipe", task_run_name=_run_name, cache_policy=NO_CACHE)
-def run_pipe(pipe: Pipe, name: str | None = None) -> dict[str, Any]:
+@load_task(_run_name("pipe"))
+def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False) -> Any:
     """Run a pipe as a Prefect task and return its report as plain JSON.
 
     Args:
         pipe: the load.
         name: what the task run (``load-{name}``) and its artifact are called; default: the pipe's target.
+        as_report: return a `PipeReport` instead.
 
     The report is kept as a Markdown artifact whose key is made from the name, so that Prefect shows the history of
     the load. It is written before the task succeeds or fails. A load of more than a second shows its progress.
-    Cancelling the flow run, a timeout or a signal undoes the load.
+    The task run ends as ``Completed``, or ``CompletedWithErrors`` if rows were rejected, with their number.
+
+    A fault that may pass (connection lost, worker died) is tried again, twice, after 10 and 20 seconds; one that
+    stays (a bad model, a missing column, too many rejects) is not. Cancelling the flow run, a timeout or a signal
+    undoes the load.
 
     Prefect looks for futures inside of what a task is given. A pipe over many rows in memory is spared that with
     ``run_pipe(quote(pipe))`` (``prefect.utilities.annotations.quote``).
 
     Raises:
-        LoadFailedError: the load failed and nothing was published; its cause is the original exception.
+        LoadFailedError: the load failed and nothing was published; its cause is the original exception, its
+            ``report`` the `PipeReport`.
         LoadAbortedError: the load was cancelled.
 
     .. code-block:: python
@@ -74,47 +76,73 @@ def run_pipe(pipe: Pipe, name: str | None = None) -> dict[str, Any]:
             report = run_pipe(Pipe("users.csv", "users.parquet", "rejects.csv", User), name="users")
             return report["loaded_rows"]
 
-    With Prefect's own options: ``run_pipe.with_options(retries=2, retry_delay_seconds=60)(pipe)``.
+    With Prefect's own options: ``run_pipe.with_options(retries=5, retry_delay_seconds=60)(pipe)``.
     """
-    logger = get_run_logger()
-    try:
-        pipe.run(on_report_update=_Progress(logger).update)
-    finally:  # whatever ended the load, a cancellation too
-        report = pipe.report
-        logger.log(logging.ERROR if report.has_error else logging.INFO, "%s", report)
-        with _reporting_failures_as_warnings(logger):
-            key = artifact_key(_name(pipe, name))
-            create_markdown_artifact(report_markdown(report), key, report.status.name, **_SYNC)
-    return report.raise_for_status().to_dict()
+    return run_load(pipe, _name(pipe, name), as_report=as_report)
 
 
-class _Progress:
-    """A progress artifact for a load that is long enough to be watched."""
+@load_task(_run_name("pipes"))
+def run_pipes(
+    pipes: Sequence[Pipe], engine: BaseEngine | str | None = None, name: str | None = None, as_report: bool = False
+) -> Any:
+    """Run pipes in parallel as one Prefect task and return their report as plain JSON.
 
-    def __init__(self, logger: Any) -> None:
-        self._logger = logger
-        self._artifact: Any = None
-        self._shown = 0.0
+    Args:
+        pipes: loads of their own: each publishes what it has loaded, and fails by itself.
+        engine: where they run: an engine, which stays open; ``"multiprocess"`` (the default), ``"zoosync"``,
+            ``"ray"`` or ``"dask"``.
+        name: as for `run_pipe`.
+        as_report: as for `run_pipe`. The JSON has the report of each pipe, in order, under ``"pipes"``.
 
-    def update(self, report: PipeReport) -> None:
-        if report.fraction_done is None:
-            return
-        due = report.duration_seconds - self._shown >= PROGRESS_SECONDS
-        if not due and not (report.is_finished and self._artifact):
-            return
-        self._shown = report.duration_seconds
-        text = f"{report.source} → {report.target}: {report.read_rows:,} rows, {report.rejected_rows:,} rejected"
-        with _reporting_failures_as_warnings(self._logger):
-            if self._artifact is None:
-                self._artifact = create_progress_artifact(report.fraction_done * 100, None, text, **_SYNC)
-            else:
-                update_progress_artifact(self._artifact, report.fraction_done * 100, text, **_SYNC)
+    The task fails if a pipe does; what the others have published stays.
+
+    Raises:
+        LoadFailedError: a pipe failed; ``report`` is that of the pipe.
+        LoadAbortedError: the load was cancelled.
+        SpecError: there are no pipes, or they do not fit together.
+        ValueError: there is no engine of this name.
+
+    .. code-block:: python
+
+        run_pipes([Pipe(path, f"out/{path.stem}.parquet", None, User) for path in Path("in").glob("*.csv")])
+    """
+    with engine_in_use(engine) as used:
+        manager = PipeManager(pipes, used)
+        return run_load(manager, _name(pipes, name), as_report=as_report, independent=True)
 
 
-@contextmanager
-def _reporting_failures_as_warnings(logger: Any) -> Iterator[None]:
-    """The load is what counts: that Prefect could not be told about it neither aborts it nor makes it run again."""
-    try:
-        yield
-    except (httpx.HTTPError, PrefectException) as error:
-        logger.warning("Prefect did not take an artifact of the load: %s: %s", type(error).__name__, error)
+@load_task(_run_name("pipe"))
+def parallelize_pipe(
+    pipe: Pipe,
+    workers: int,
+    engine: BaseEngine | str | None = None,
+    merge: bool = True,
+    retries: int = 0,
+    name: str | None = None,
+    as_report: bool = False,
+) -> Any:
+    """Run one pipe by several workers as one Prefect task and return its report as plain JSON.
+
+    Args:
+        pipe: the load; the result is the same as that of `run_pipe`.
+        workers: how many shards it is cut into at most.
+        engine: as for `run_pipes`.
+        merge: False to leave what shards wrote as numbered files.
+        retries: how often a shard that failed is run again, while the others keep what they have. Prefect's own
+            retries run all of it again.
+        name: as for `run_pipe`.
+        as_report: as for `run_pipe`. The JSON has the report of each shard, in order, under ``"pipes"``.
+
+    Raises:
+        LoadFailedError: a shard failed, and nothing was published.
+        LoadAbortedError: the load was cancelled.
+        SpecError: an argument is out of range.
+        ValueError: there is no engine of this name.
+
+    .. code-block:: python
+
+        parallelize_pipe(Pipe("flights.csv", "duckdb:///warehouse.duckdb::flights", None, Flight), workers=4)
+    """
+    with engine_in_use(engine) as used:
+        manager = PipeManager.parallelize_pipe(pipe, workers, merge, engine=used, retries=retries)
+        return run_load(manager, _name(pipe, name), as_report=as_report)

@@ -1,85 +1,32 @@
 """`run_pipe` in real flow runs, against a real server."""
 
 import asyncio
-import gc
 import json
 import logging
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from prefect import flow
-from prefect.artifacts import Artifact, update_progress_artifact
+from prefect.artifacts import update_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterType
 from prefect.exceptions import TerminationSignal
 from prefect.utilities.annotations import quote
-from pydantic import BaseModel
 
-from zoopipe_core import BaseHook, Pipe, PipeReport, PipeStatus, SingleThreadExecutor
+from tests.prefect.loads import User, artifact
+from zoopipe_core import Pipe, PipeReport, PipeStatus
 from zoopipe_core.errors import LoadFailedError, SourceNotFoundError
 from zoopipe_prefect import run_pipe
-from zoopipe_prefect.tasks import _reporting_failures_as_warnings
+from zoopipe_prefect.running import reporting_failures_as_warnings
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_api"),
     # Prefect opens a client for each artifact and leaves it to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_client_outlives_its_test() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-class User(BaseModel):
-    id: int
-
-
-class Slow(BaseHook):
-    """A batch takes 0.1 s."""
-
-    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
-        Path(store.setdefault("begun", "begun")).touch()
-        time.sleep(0.1)
-        return entries
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "users.csv").write_text("id\n1\n2\nx\n")
-    return tmp_path
-
-
-@pytest.fixture
-def users() -> Pipe:
-    return Pipe("users.csv", "users.jsonl", "rejects.csv", User)
-
-
-@pytest.fixture
-def slow_pipe() -> Callable[[int], Pipe]:
-    def make(batches: int) -> Pipe:
-        rows = "\n".join(map(str, range(batches)))
-        Path("users.csv").write_text(f"id\n{rows}\n")
-        executor = SingleThreadExecutor(batch_size=1)
-        return Pipe("users.csv", "users.jsonl", pre_validation_hooks=[Slow()], executor=executor)
-
-    return make
-
-
-def artifact(key: str) -> Any:
-    found = Artifact.get(key, _sync=True)
-    assert found is not None
-    return found
 
 
 def test_the_result_is_the_report_as_plain_json(users: Pipe, folder: Path) -> None:
@@ -134,7 +81,7 @@ def test_a_retry_loads_what_the_first_attempt_could_not(users: Pipe, folder: Pat
         (folder / "late.csv").rename(folder / "users.csv")
         return True
 
-    task = run_pipe.with_options(retries=1, retry_condition_fn=arrive)
+    task = run_pipe.with_options(retries=1, retry_delay_seconds=0, retry_condition_fn=arrive)
     assert flow(lambda: task(users), name="nightly")()["loaded_rows"] == 2
 
 
@@ -162,28 +109,11 @@ def test_a_load_of_some_seconds_shows_its_progress(slow_pipe: Callable[[int], Pi
     assert progress.description == "users.csv → users.jsonl: 25 rows, 0 rejected"
 
 
-@pytest.fixture
-def sigterm_is_survived() -> Iterator[None]:
-    """After its flow has ended, Prefect sends the signal on to whoever handled it before."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("sigterm_is_survived")
+@pytest.mark.usefixtures("terminated")
 def test_a_terminated_flow_run_undoes_its_load(slow_pipe: Callable[[int], Pipe], folder: Path) -> None:
     pipe = slow_pipe(300)
-
-    def terminate() -> None:
-        while not (folder / "begun").exists():
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    terminator = threading.Thread(target=terminate)
-    terminator.start()
     with pytest.raises(TerminationSignal):
         flow(lambda: run_pipe(pipe, name="terminated"), name="nightly")()
-    terminator.join()
     assert pipe.report.status is PipeStatus.ABORTED
     assert sorted(path.name for path in folder.iterdir()) == ["begun", "users.csv"]
     assert artifact("load-terminated").description == "ABORTED"
@@ -192,8 +122,8 @@ def test_a_terminated_flow_run_undoes_its_load(slow_pipe: Callable[[int], Pipe],
 def test_that_prefect_takes_no_artifact_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     @flow
     def nightly() -> None:
-        with _reporting_failures_as_warnings(logging.getLogger("load")):
+        with reporting_failures_as_warnings(logging.getLogger("load")):
             update_progress_artifact(uuid4(), 50.0)
 
     nightly()
-    assert "Prefect did not take an artifact of the load: PrefectHTTPStatusError: Client error '404" in caplog.text
+    assert "Prefect could not be told of the load: PrefectHTTPStatusError: Client error '404" in caplog.text

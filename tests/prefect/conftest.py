@@ -1,0 +1,64 @@
+"""Small inputs in an empty folder, and flow runs that are ended from outside."""
+
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.prefect.loads import Slow, User
+from zoopipe_core import Pipe, SingleThreadExecutor
+
+
+@pytest.fixture(autouse=True)
+def no_client_outlives_its_test() -> Iterator[None]:
+    """Prefect opens a client for each artifact and leaves it to the garbage collector."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.csv").write_text("id\n1\n2\nx\n")
+    return tmp_path
+
+
+@pytest.fixture
+def users() -> Pipe:
+    return Pipe("users.csv", "users.jsonl", "rejects.csv", User)
+
+
+@pytest.fixture
+def slow_pipe() -> Callable[[int], Pipe]:
+    def make(batches: int) -> Pipe:
+        rows = "\n".join(map(str, range(batches)))
+        Path("users.csv").write_text(f"id\n{rows}\n")
+        executor = SingleThreadExecutor(batch_size=1)
+        return Pipe("users.csv", "users.jsonl", pre_validation_hooks=[Slow()], executor=executor)
+
+    return make
+
+
+@pytest.fixture
+def terminated(folder: Path) -> Iterator[None]:
+    """This process gets SIGTERM as soon as a `Slow` load has begun.
+
+    After its flow has ended, Prefect sends the signal on to whoever handled it before, who lets it pass.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def terminate() -> None:
+        while not (folder / "begun").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    terminator = threading.Thread(target=terminate)
+    terminator.start()
+    yield
+    terminator.join()
+    signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,52 @@
+"""Loads for flows under test, and where to see what Prefect was told of them."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from pydantic import BaseModel
+
+from zoopipe_core import BaseHook
+
+
+class User(BaseModel):
+    id: int
+
+
+class Slow(BaseHook):
+    """A batch takes 0.1 s."""
+
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        Path(store.setdefault("begun", "begun")).touch()
+        time.sleep(0.1)
+        return entries
+
+
+class DieOnce(BaseHook):
+    """The first worker of all that comes here ends without a word."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        if not self.mark.exists():
+            self.mark.touch()
+            os._exit(3)
+        return entries
+
+
+def artifact(key: str) -> Any:
+    """The latest artifact of a load."""
+    found = Artifact.get(key, _sync=True)
+    assert found is not None
+    return found
+
+
+def attempts(key: str) -> int:
+    """How often a load was tried: each time leaves an artifact."""
+    with get_client(sync_client=True) as client:
+        return len(client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))))

@@ -1,0 +1,133 @@
+"""What Prefect is told of a load: the state of its task run, and whether it is worth another try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed
+from prefect.tasks import exponential_backoff
+
+from zoopipe_core import PipeReport
+
+__all__ = ["SYNC", "LoadTask", "completed", "fault_can_pass", "load_task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRIES = 2
+FIRST_RETRY_SECONDS = 10.0
+# A task may be called from an async flow, where Prefect's functions would hand back a coroutine.
+SYNC: Any = {"_sync": True}
+
+# By name, since what a worker raised arrives as text. The same load again would end the same way.
+LASTING_FAULTS = frozenset(
+    {
+        "AlreadyLoadedError",
+        "ColumnNotFoundError",
+        "CorruptSourceError",
+        "DecompressionLimitError",
+        "DuplicateColumnError",
+        "ImportError",
+        "KeyboardInterrupt",
+        "LoadAbortedError",
+        "LoadIdError",
+        "MissingDependencyError",
+        "ModuleNotFoundError",
+        "RecordTooLongError",
+        "SchemaModelError",
+        "SourceNotFoundError",
+        "SpecError",
+        "TableExistsError",
+        "TableMismatchError",
+        "TooManyRejectsError",
+        "TypeError",
+        "UnknownAdapterError",
+        "UnsupportedTypeError",
+        "UnsupportedValueError",
+        "ValidatorError",
+        "ValueError",
+    }
+)
+
+
+def fault_can_pass(error: str | None) -> bool:
+    """Whether the same load may succeed if it is run again.
+
+    Args:
+        error: the name of the exception's type, as in `PipeReport.exception`; None if there is none.
+
+    >>> fault_can_pass("DatabaseConnectionError"), fault_can_pass("WorkerDiedError")
+    (True, True)
+    >>> fault_can_pass("ColumnNotFoundError"), fault_can_pass("TooManyRejectsError")
+    (False, False)
+    """
+    return error is not None and error not in LASTING_FAULTS
+
+
+def completed(report: PipeReport, data: Any) -> State[Any]:
+    """The state of a task run whose load has completed.
+
+    >>> from zoopipe_core import PipeStatus
+    >>> state = completed(PipeReport(loaded_rows=336_776, rejected_rows=12, status=PipeStatus.COMPLETED), None)
+    >>> state.name, state.message
+    ('CompletedWithErrors', '336,776 rows, 12 rejected')
+    """
+    message = f"{report.loaded_rows:,} rows"
+    if not report.rejected_rows:
+        return Completed(message=message, data=data)
+    return Completed(name="CompletedWithErrors", message=f"{message}, {report.rejected_rows:,} rejected", data=data)
+
+
+def _worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    error = state.data
+    report = getattr(error, "report", None)
+    if isinstance(report, PipeReport):
+        return fault_can_pass(report.exception.type if report.exception else None)
+    return fault_can_pass(type(error).__name__)
+
+
+class LoadTask(Task[P, R]):
+    """A task that returns a state with a name and a message of its own, whose data is what callers get.
+
+    Prefect does that for tasks that are submitted; of one that is called, it returns the state itself.
+    """
+
+    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:  # type: ignore[override]
+        run: Callable[..., Any] = super().__call__
+        result = run(*args, return_state=return_state, **kwargs)
+        if isinstance(result, State) and not return_state:
+            return result.result(**SYNC)
+        return result
+
+    def with_options(self, *args: Any, **kwargs: Any) -> LoadTask[P, R]:
+        """A copy of the task with other options, as for any task of Prefect."""
+        changed = super().with_options(*args, **kwargs)
+        # Prefect makes a plain Task, whatever the class of the one that it copies.
+        same_class: LoadTask[P, R] = LoadTask.__new__(LoadTask)
+        vars(same_class).update(vars(changed))
+        return same_class
+
+
+def load_task(run_name: Callable[[], str]) -> Callable[[Callable[P, R]], LoadTask[P, R]]:
+    """Make a `LoadTask` of a function: not cached, and run again after faults that can pass.
+
+    Args:
+        run_name: what names a task run, called within it.
+    """
+
+    def make(function: Callable[P, R]) -> LoadTask[P, R]:
+        return LoadTask(
+            function,
+            task_run_name=run_name,
+            cache_policy=NO_CACHE,
+            retries=RETRIES,
+            retry_delay_seconds=exponential_backoff(FIRST_RETRY_SECONDS),
+            retry_condition_fn=_worth_a_retry,
+            tags={"zoopipe"},
+        )
+
+    return make
