@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -9,11 +10,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zoopipe_core._text import without_secrets
-from zoopipe_core.report import ExceptionInfo, PipeReport, PipeStatus, describe_exception, merge_notes, now
+from zoopipe_core.report import (
+    ExceptionInfo,
+    PipeReport,
+    PipeStatus,
+    RejectionSummary,
+    describe_exception,
+    merge_notes,
+    now,
+)
 
 __all__ = ["ManagerProgress"]
 
 NOTHING = PipeReport.merge(())
+
+
+def _shared(one: RejectionSummary) -> RejectionSummary:
+    return replace(one, field=sys.intern(one.field), type=sys.intern(one.type), source=sys.intern(one.source))
 
 
 class ManagerProgress:
@@ -77,8 +90,9 @@ class ManagerProgress:
         """The final report of a pipe."""
         with self._lock:
             self._live.pop(index, None)
-            # An exception holds on to everything that its frames do.
-            self._final[index] = replace(report, cause=None)
+            # An exception holds on to everything that its frames do. Names are those of other shards: one copy will do.
+            rejections = tuple(map(_shared, report.rejections))
+            self._final[index] = replace(report, cause=None, rejections=rejections)
             self._done = PipeReport.merge([self._done, replace(report, ram_bytes=0)])
 
     def note(self, *notes: str) -> None:
