@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 FAMILIES = (
     "cells", "emit", "format_floats", "format_numbers", "format_temporal", "format_text", "format_uuids",
-    "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "temporal", "text", "uuids",
+    "json_numbers", "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "temporal", "text", "uuids",
 )  # fmt: skip
 """The modules with kernels, all of which are compiled together."""
 

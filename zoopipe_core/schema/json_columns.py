@@ -9,17 +9,19 @@ A JSON value is not a text: which kinds of value a rule may judge by their spell
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic_core import SchemaValidator, core_schema
 
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.source import JSON_COLUMN, RowNumbers, SourceBatch
 from zoopipe_core.kernels._jit import SURE, UNSURE
 from zoopipe_core.kernels.buffers import TextCells, strings_from_cells, text_cells, validity_of
+from zoopipe_core.kernels.json_numbers import trim_numbers
 from zoopipe_core.kernels.json_scan import scan_objects
 from zoopipe_core.kernels.json_strings import unescape_cells
 from zoopipe_core.kernels.json_tokens import ABSENT, ESCAPED, FALSE, INTEGER, NULL, NUMBER, STRING, TRUE
@@ -38,7 +40,7 @@ _SPELLED: dict[str, tuple[int, ...]] = {
     "bool": (FALSE, TRUE, INTEGER, *_STRINGS),
     "date": _STRINGS,
     "datetime": _STRINGS,
-    "decimal": (INTEGER, *_STRINGS),
+    "decimal": (INTEGER, NUMBER, *_STRINGS),
     "enum": _STRINGS,
     "float": (INTEGER, NUMBER, *_STRINGS),
     "int": (INTEGER, *_STRINGS),  # 9007199254740993.0 would be rounded on its way to an int
@@ -48,8 +50,11 @@ _SPELLED: dict[str, tuple[int, ...]] = {
     "timedelta": _STRINGS,
     "uuid": _STRINGS,
 }
+_SPELLED_STRICTLY = _SPELLED | {"bool": (FALSE, TRUE), "float": (INTEGER, NUMBER), "int": (INTEGER,)}
 SAFE_DIGITS = 18
 """Bytes of an integer up to which pydantic takes it for one of 64 bits."""
+DATE_SIZE = 10
+"""Bytes of a date, which is no datetime if the field is strict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +154,45 @@ def _by_kernel(f: FieldPlan, data: npt.NDArray[np.uint8], found: _Values) -> tup
     if constant is not None and absent.all():
         return Column(f.column_type, [constant[0]] * len(kinds)), np.zeros(len(kinds), np.uint8)
     nulls = absent | (kinds == NULL)
-    known = np.isin(kinds, _SPELLED[rule.name])
+    known = np.isin(kinds, (_SPELLED_STRICTLY if rule.strict else _SPELLED)[rule.name])
     if rule.name in ("float", "decimal"):
         known &= (kinds != INTEGER) | (found.ends - found.starts <= SAFE_DIGITS)
-    verdict = rule.judge_text(_cells(data, found, nulls if nulls.any() else None), f.column_type)
+    if rule.name == "decimal" and NUMBER in kinds:
+        found, trimmed = _trimmed(data, found)
+        known &= trimmed
+    cells = _cells(data, found, nulls if nulls.any() else None)
+    if rule.name == "datetime" and rule.strict:
+        known &= cells.ends - cells.starts != DATE_SIZE
+    verdict = rule.judge_spelled(cells, f.column_type)
     assert verdict is not None
     column, state = verdict
     state[~(known | nulls)] = UNSURE
     if rule.name == "float":
         # A number beyond doubles is an error to some parsers and infinite to others.
         state[(kinds == NUMBER) & _infinite(column)] = UNSURE
-    # Where a key is missing its default counts: None stands in the column already, another value pydantic puts in.
-    state[absent] = SURE if constant == (None,) else UNSURE
+    # Where a key is missing its default counts; None stands in the column already.
+    state[absent] = UNSURE if constant is None else SURE
+    if constant not in (None, (None,)) and absent.any():
+        order = np.where(absent, len(kinds), np.arange(len(kinds)))
+        column = column.extended(constant).take(order)
     return column, state
+
+
+def _trimmed(data: npt.NDArray[np.uint8], found: _Values) -> tuple[_Values, npt.NDArray[np.bool_]]:
+    """Numbers spelled as pydantic spells their doubles, on the way to decimals; and which cells that is known of."""
+    ends, state = np.zeros(len(found.ends), np.int32), np.zeros(len(found.ends), np.uint8)
+    if not _decimals_are_known():
+        return found, found.kinds != NUMBER
+    trim_numbers(data, found.starts, found.ends, found.kinds, ends, state)
+    return _Values(found.starts, ends, found.kinds), state == SURE
+
+
+@cache
+def _decimals_are_known() -> bool:
+    """Whether this version of pydantic makes decimals of JSON numbers in the way that `trim_numbers` knows."""
+    telling = {"12.50": "12.5", "12.0": "12", "-0.0": "-0", "0.1": "0.1", "99999999.9999999": "99999999.9999999"}
+    decimals = SchemaValidator(core_schema.list_schema(core_schema.decimal_schema()))
+    return [str(value) for value in decimals.validate_json(f"[{','.join(telling)}]")] == list(telling.values())
 
 
 def _cells(data: npt.NDArray[np.uint8], found: _Values, nulls: npt.NDArray[np.bool_] | None) -> TextCells:

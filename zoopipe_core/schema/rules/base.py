@@ -29,6 +29,9 @@ JudgeTyped: TypeAlias = Callable[[pa.Array, State, ColumnType], Column | None]
 """The same for cells of an Arrow type; None if it cannot judge that type."""
 
 
+_TEXTS = ("literal", "str")
+
+
 @dataclass(frozen=True, slots=True)
 class KernelRule:
     """How a column of cells becomes a column of values.
@@ -36,17 +39,28 @@ class KernelRule:
     Attributes:
         name: the type that it judges, for people.
         nullable: whether a null cell is accepted, as None.
+        strict: whether a text is no value unless the type is one of texts. JSON has no dates; there it is one.
         text: for cells that are text; None if pydantic has to judge those.
         typed: for cells of Arrow types; None if pydantic has to judge those.
     """
 
     name: str
     nullable: bool
+    strict: bool
     text: Judge | None
     typed: JudgeTyped | None
 
     def judge_text(self, cells: TextCells, column_type: ColumnType) -> tuple[Column, State] | None:
-        """The values of text cells, and which of them count; the rows of the others go to pydantic."""
+        """The values of text cells, and which of them count; the rows of the others go to pydantic.
+
+        None if it has to judge them all.
+        """
+        if self.strict and self.name not in _TEXTS:
+            return None
+        return self.judge_spelled(cells, column_type)
+
+    def judge_spelled(self, cells: TextCells, column_type: ColumnType) -> tuple[Column, State] | None:
+        """The same for cells of JSON whose text spells a value of the type, whether or not the type is strict."""
         if self.text is None:
             return None
         state = cells.fresh_state()

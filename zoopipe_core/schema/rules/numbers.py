@@ -65,7 +65,7 @@ def int_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
         check(numpy_values(array, np.int64), state)
         return Column(kind, None, array)
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 def _whole_numbers(array: pa.Array, state: State) -> pa.Array:
@@ -150,7 +150,7 @@ def float_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> 
         check(numpy_values(array, np.float64), state)
         return Column(kind, None, array)
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 MULTIPLE_TOLERANCE = 1e-9
@@ -209,7 +209,7 @@ def bool_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
         state[~true_mask(binary)] = UNSURE
         return Column(kind, None, pc.equal(array, pa.scalar(1, given)))
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 # ---- Decimal ------------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def decimal_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -
             return None
         return Column(ColumnType(array.type, kind.nullable), None, array) if array.type == kind.arrow else None
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 _WITHIN: dict[str, Callable[[Decimal, Any], bool]] = {

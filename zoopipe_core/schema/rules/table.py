@@ -34,10 +34,11 @@ def rule_of(schema: CoreSchema, config: Mapping[str, Any]) -> KernelRule | None:
     known, build = entry
     if schema.keys() - _IGNORED - known:
         return None
-    rules = build(schema, config, bool(schema.get("strict", strict)))
+    strict = bool(schema.get("strict", strict))
+    rules = build(schema, config, strict)
     if rules is None or rules == (None, None):
         return None
-    return KernelRule(schema["type"], nullable, *rules)
+    return KernelRule(schema["type"], nullable, strict, *rules)
 
 
 def why_no_rule(schema: CoreSchema) -> str:

@@ -68,7 +68,7 @@ def date_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
         check(numpy_values(array, np.int32).astype(np.int64), state)
         return Column(kind, None, array)
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 def _days(day: Any) -> int | None:
@@ -121,7 +121,7 @@ def datetime_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) 
         check(numpy_values(array, np.int64), state)
         return Column(ColumnType(given, kind.nullable), None, array)
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 def _has_zone(moment: Any) -> bool:
@@ -173,7 +173,7 @@ def time_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
         check(numpy_values(array, np.int64), state)
         return Column(kind, None, array)
 
-    return (None if strict else text), typed
+    return text, typed
 
 
 def _since_midnight(time: Any) -> int | None:
@@ -203,4 +203,4 @@ def timedelta_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool)
         check(numpy_values(array, np.int64), state)
         return Column(kind, None, array)
 
-    return (None if strict else text), typed
+    return text, typed

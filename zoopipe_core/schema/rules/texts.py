@@ -103,7 +103,7 @@ def uuid_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
         return Column(kind, None, array) if array.type == kind.arrow else None
 
-    return (None if strict else judge), typed
+    return judge, typed
 
 
 # ---- words --------------------------------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ def literal_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -
 def enum_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Rules:
     """An Enum of texts or of integers: the member whose value the cell is."""
     members = schema["members"]
-    if strict or config.get("use_enum_values"):
+    if config.get("use_enum_values"):
         return None
     if all(type(member.value) is str for member in members) and schema.get("sub_type") in (None, "str"):
         return _words([member.value for member in members], members), None
-    if schema.get("sub_type") == "int" and all(-(2**63) <= member.value < 2**63 for member in members):
+    if not strict and schema.get("sub_type") == "int" and all(-(2**63) <= member.value < 2**63 for member in members):
         return _numbers([int(member.value) for member in members], members), None
     return None
 
