@@ -144,7 +144,7 @@ def test_the_registry_of_cloudpickle_is_left_as_it_was(fails: bool, dag: types.M
                 payload.dump(task_of(schema_model=dag.Item, post_validation_hooks=hooks))
         else:
             payload.dump(task_of(schema_model=dag.Item, post_validation_hooks=hooks))
-        assert cloudpickle.list_registry_pickle_by_value() == before == {"unusual_of_mine"}
+        assert cloudpickle.list_registry_pickle_by_value() == before >= {"unusual_of_mine"}
     finally:
         cloudpickle.unregister_pickle_by_value(mine)
         del sys.modules["unusual_of_mine"]
@@ -152,11 +152,12 @@ def test_the_registry_of_cloudpickle_is_left_as_it_was(fails: bool, dag: types.M
 
 def test_several_threads_may_dump_at_a_time(dag: types.ModuleType) -> None:
     task = task_of(schema_model=dag.Item, post_validation_hooks=[dag.Sign()])
+    before = cloudpickle.list_registry_pickle_by_value()  # engines of clusters put modules of ours there
     size = len(payload.dump(task))
     with ThreadPoolExecutor(8) as threads:
         sizes = list(threads.map(lambda _: len(payload.dump(task)), range(100)))
     assert set(sizes) == {size}
-    assert not cloudpickle.list_registry_pickle_by_value()
+    assert cloudpickle.list_registry_pickle_by_value() == before
 
 
 class UsesTheLock(BaseHook):
