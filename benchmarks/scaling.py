@@ -199,8 +199,8 @@ def _curve(kept: Results) -> str:
         return "Nothing has been measured yet."
     rows = []
     for name, job in JOBS.items():
-        record = _figures(kept, "jobs")[name]
-        for who in job.contenders:
+        record = _figures(kept, "jobs").get(name, {"contenders": {}})
+        for who in (who for who in job.contenders if who in record["contenders"]):
             figures = record["contenders"][who]
             if "failed" in figures:
                 rows.append((job.title, contender(who).name, "failed", "", figures["failed"][:100].replace("|", "\\|")))
