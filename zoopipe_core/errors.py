@@ -32,6 +32,7 @@
     ├── LoadIdError (ValueError)               another load has this id: of another input, or by another model
     ├── LoadLockedError                        another load of the same target, or with the same id, is under way
     └── LoadFailedError                        raised by ``report.raise_for_status()``
+        └── ShardFailedError                   a shard failed, and with it the load
 
 Rejected rows are data, not errors: see `zoopipe_core.batches.rejects`.
 """
@@ -60,6 +61,7 @@ __all__ = [
     "MissingDependencyError",
     "RecordTooLongError",
     "SchemaModelError",
+    "ShardFailedError",
     "SourceError",
     "SourceNotFoundError",
     "SourceReadError",
@@ -256,3 +258,10 @@ class LoadFailedError(ZoopipeError):
     """
 
     report: Any = None
+
+
+class ShardFailedError(LoadFailedError):
+    """A shard failed for good, and the load with it; the message names the shard."""
+
+    info: Any = None
+    """What the shard's report says of the failure: its `zoopipe_core.report.ExceptionInfo`."""

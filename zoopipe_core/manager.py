@@ -21,11 +21,11 @@ from zoopipe_core.coordinators.base import BaseCoordinator, WorkerResult
 from zoopipe_core.display import ReportCallback, progress_display
 from zoopipe_core.engines.base import BaseEngine, WorkerTask
 from zoopipe_core.engines.worker import first_report
-from zoopipe_core.errors import AlreadyLoadedError, LoadAbortedError, LoadFailedError, SpecError
+from zoopipe_core.errors import AlreadyLoadedError, LoadAbortedError, LoadFailedError, ShardFailedError, SpecError
 from zoopipe_core.executors import BatchExecutor
 from zoopipe_core.managing.plan import GivenPipes, Plan, Planner, ShardedPipe
 from zoopipe_core.managing.progress import ManagerProgress
-from zoopipe_core.managing.workers import ShardFailedError, Workers, check_account, too_many_rejects
+from zoopipe_core.managing.workers import Workers, check_account, too_many_rejects
 from zoopipe_core.pipe import Pipe
 from zoopipe_core.report import ExceptionInfo, PipeReport, PipeStatus, describe_exception
 from zoopipe_core.running import ABORT_GRACE_SECONDS, Run, follow, watch
@@ -366,5 +366,6 @@ def _described(error: BaseException) -> ExceptionInfo:
     """What the report says of an error: of a shard's, what the shard said, and what was noted here."""
     if not isinstance(error, ShardFailedError):
         return describe_exception(error, "".join(traceback.format_exception(error)))
-    noted = "\n".join([error.info.message, *getattr(error, "__notes__", ())])
-    return replace(error.info, message=noted)
+    info: ExceptionInfo = error.info
+    noted = "\n".join([info.message, *getattr(error, "__notes__", ())])
+    return replace(info, message=noted)

@@ -17,7 +17,7 @@ from zoopipe_core.engines.worker import failed_report, first_report
 from zoopipe_core.errors import (
     EngineError,
     LoadAbortedError,
-    LoadFailedError,
+    ShardFailedError,
     TooManyRejectsError,
     ZoopipeError,
 )
@@ -25,25 +25,13 @@ from zoopipe_core.managing.plan import Plan
 from zoopipe_core.managing.progress import ManagerProgress
 from zoopipe_core.report import ExceptionInfo, PipeReport, PipeStatus
 
-__all__ = ["ShardFailedError", "Workers", "check_account"]
+__all__ = ["Workers", "check_account"]
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.02
 STOP_SECONDS = 5.0
 KILL_SECONDS = 2.0
-
-
-class ShardFailedError(LoadFailedError):
-    """A shard failed for good.
-
-    Attributes:
-        info: what the shard's report says of it, with the shard named.
-    """
-
-    def __init__(self, info: ExceptionInfo) -> None:
-        super().__init__(f"{info.type}: {info.message}")
-        self.info = info
 
 
 class Workers:
@@ -141,7 +129,8 @@ class Workers:
             return self._too_many()
         tries = f", attempt {report.attempt}" if report.attempt > 1 else ""
         info = replace(raised, message=f"{self._name(index)}{tries}: {raised.message}")
-        error = ShardFailedError(info)
+        error = ShardFailedError(f"{info.type}: {info.message}")
+        error.info = info
         error.__cause__ = report.cause
         return error
 
