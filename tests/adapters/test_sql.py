@@ -125,8 +125,8 @@ def test_a_url_that_cannot_work_is_refused_without_showing_it(uri: Any, message:
 
 
 def test_an_unknown_mode_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(SpecError, match="'append', 'fail', 'replace', not 'merge'"):
-        SQLOutputAdapter("duckdb:///wh.db", "t", mode="merge")
+    with pytest.raises(SpecError, match="'append', 'fail', 'merge', 'replace', not 'upsert'"):
+        SQLOutputAdapter("duckdb:///wh.db", "t", mode="upsert")
 
 
 def test_a_callable_has_to_return_a_url() -> None:

@@ -6,6 +6,7 @@ error of its driver into a `DatabaseError` that shows no secret.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from zoopipe_core.adapters.sql_connect import DatabaseURL
 from zoopipe_core.adapters.sql_names import TableName, quote, show_names
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SourceNotFoundError
+
+LOCK_POLL_SECONDS = 0.02
 
 __all__ = [
     "Database",
@@ -320,16 +323,24 @@ class Database(ABC):
         """
         self.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quote(column)} TYPE {type_name}")
 
-    def lock(self, name: str, *, exclusive: bool, wait: bool) -> bool:
+    def lock(self, name: str, *, exclusive: bool, seconds: float) -> bool:
         """Take a lock that ends with the transaction, or with its holder; True if it is had.
 
         Args:
             name: of the lock; all that use this database have the same ones.
             exclusive: nobody else may have it; else others may who ask for it like this.
-            wait: for a while, if somebody has it.
-
-        Where one writer at a time is all that the database lets in there is nothing to do.
+            seconds: how long to wait if somebody has it.
         """
+        deadline = time.monotonic() + seconds
+        # Asked again and again: a statement that waits could not be ended.
+        while not self.try_lock(name, exclusive=exclusive):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOCK_POLL_SECONDS)
+        return True
+
+    def try_lock(self, name: str, *, exclusive: bool) -> bool:
+        """As `lock`, without waiting; where transactions that write are alone, there is nothing to do."""
         return True
 
     def lock_for_replacing(self, table: TableName) -> None:

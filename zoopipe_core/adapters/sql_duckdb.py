@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -31,6 +32,7 @@ from zoopipe_core.adapters.sql_database import (
     unique_names,
 )
 from zoopipe_core.adapters.sql_files import DatabaseFile, check_file_state, file_state
+from zoopipe_core.adapters.sql_locks import ProcessLocks
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_results import MONTHS, as_json, as_utc, integers, intervals, uuids
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE
@@ -46,6 +48,10 @@ from zoopipe_core.errors import (
 )
 
 __all__ = ["DuckDB"]
+
+# How long a file is waited for that a thread of this process is only about to read, or to let go of.
+SHARE_SECONDS = 1.0
+SHARE_POLL_SECONDS = 0.01
 
 _TYPES: dict[pa.DataType, str] = {
     pa.bool_(): "BOOLEAN",
@@ -97,6 +103,7 @@ class DuckDB(Database):
         self._read_only = read_only
         self._file = None if read_only else DatabaseFile(url.path, [".wal"])
         self._published = False
+        self._locks = ProcessLocks(url.path)
         self._connection: duckdb.DuckDBPyConnection | None = None
         try:
             self._connect()
@@ -114,12 +121,21 @@ class DuckDB(Database):
         return self._connection
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        try:
-            return duckdb.connect(self.url.path, read_only=self._read_only)
-        except duckdb.ConnectionException as error:
-            if not self._read_only or "configuration" not in str(error):
-                raise
-            return duckdb.connect(self.url.path)
+        deadline = time.monotonic() + SHARE_SECONDS
+        while True:
+            try:
+                return duckdb.connect(self.url.path, read_only=self._read_only)
+            except duckdb.Error as error:
+                # Another thread of this process has it open in the other way, or is just about to.
+                shared = "configuration" in str(error) or "already attached" in str(error)
+                if not shared:
+                    raise
+                if self._read_only and "configuration" in str(error):
+                    with suppress(duckdb.Error):
+                        return duckdb.connect(self.url.path)
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(SHARE_POLL_SECONDS)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -159,6 +175,7 @@ class DuckDB(Database):
             return connection.execute(sql, list(parameters)).fetchall()
 
     def close(self) -> None:
+        self._locks.release()
         connection, self._connection = self._connection, None
         file, self._file = self._file, None
         try:
@@ -277,8 +294,13 @@ class DuckDB(Database):
     def commit(self) -> None:
         self.execute("COMMIT")
         self._published = True
+        self._locks.release()
+
+    def try_lock(self, name: str, *, exclusive: bool) -> bool:
+        return self._locks.take(name, exclusive=exclusive)
 
     def rollback(self) -> None:
+        self._locks.release()
         if self._connection is not None:
             try:
                 self.execute("ROLLBACK")

@@ -24,9 +24,11 @@ from zoopipe_core.adapters.sql_types import AWARE
 from zoopipe_core.errors import LoadLockedError, SourceNotFoundError, ZoopipeError
 from zoopipe_core.report import PipeReport
 
-__all__ = ["LEDGER", "LedgerTable", "SQLLedger", "load_lock", "under_way"]
+__all__ = ["LEDGER", "LOAD_SECONDS", "LedgerTable", "SQLLedger", "load_lock", "under_way"]
 
 LEDGER = "_zoopipe_loads"
+LOAD_SECONDS = 3.0
+"""How long a load is waited for that somebody else is at: he may just be taking a note."""
 
 _INTEGER, _TEXT = pa.int64(), pa.string()
 _COLUMNS: dict[str, pa.DataType] = {
@@ -86,7 +88,7 @@ class LedgerTable:
         if self.exists():
             return
         database = self._database
-        database.lock(f"ledger {self._name}", exclusive=True, wait=True)
+        database.lock(f"ledger {self._name}", exclusive=True, seconds=LOAD_SECONDS)
         columns = [
             f"{quote(name)} {database.type_name(kind)}{'' if name in ('started_at', 'committed_at') else ' NOT NULL'}"
             for name, kind in _COLUMNS.items()
@@ -259,7 +261,7 @@ class SQLLedger(Ledger):
 def _note(database: Database, table: LedgerTable, record: LoadRecord) -> None:
     database.begin()
     try:
-        if not database.lock(load_lock(table.target, record.load_id), exclusive=True, wait=False):
+        if not database.lock(load_lock(table.target, record.load_id), exclusive=True, seconds=LOAD_SECONDS):
             raise under_way(table.target, record.load_id)
         known = table.find(record.load_id)
         if known is None or known.status != COMPLETED:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +44,6 @@ __all__ = ["PostgreSQL"]
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 30
-LOCK_POLL_SECONDS = 0.05
 
 _TYPES: dict[pa.DataType, str] = {
     pa.bool_(): "boolean",
@@ -347,16 +345,10 @@ class PostgreSQL(Database):
         sql = f"SELECT count(*) FROM {table.sql} WHERE xmin = pg_current_xact_id()::xid"  # noqa: S608  quoted
         return int(self.execute(sql)[0][0])
 
-    def lock(self, name: str, *, exclusive: bool, wait: bool) -> bool:
+    def try_lock(self, name: str, *, exclusive: bool) -> bool:
         key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
-        sql = f"SELECT pg_try_advisory_xact_lock{'' if exclusive else '_shared'}({key})"
-        deadline = time.monotonic() + (LOCK_SECONDS if wait else 0)
-        # Asked again and again: a statement that waits could not be ended.
-        while not self.execute(sql)[0][0]:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(LOCK_POLL_SECONDS)
-        return True
+        shared = "" if exclusive else "_shared"
+        return bool(self.execute(f"SELECT pg_try_advisory_xact_lock{shared}({key})")[0][0])
 
     def lock_for_replacing(self, table: TableName) -> None:
         # Two loads that replace at the same time would each delete the old rows and keep each other's.

@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from zoopipe_core._faults import reached
 from zoopipe_core.adapters.ledger import COMPLETED, LoadKey, LoadRecord
 from zoopipe_core.adapters.sql_columns import ColumnPlanner, TargetColumn
 from zoopipe_core.adapters.sql_database import Database
-from zoopipe_core.adapters.sql_ledger import LedgerTable, load_lock, under_way
+from zoopipe_core.adapters.sql_ledger import LOAD_SECONDS, LedgerTable, load_lock, under_way
 from zoopipe_core.adapters.sql_merge import ROW, merge
 from zoopipe_core.adapters.sql_names import TableName, check_columns, quote, show_names
 from zoopipe_core.batches.types import ColumnType
@@ -41,6 +42,8 @@ __all__ = ["TargetTable", "WriteSpec"]
 
 logger = logging.getLogger(__name__)
 
+TARGET_SECONDS = 30.0
+"""How long a target is waited for that another load writes to."""
 ASK_SECONDS = 15.0
 """How long a server that went away during COMMIT is waited for, to be asked what became of it."""
 ASK_POLL_SECONDS = 0.5
@@ -127,10 +130,10 @@ class TargetTable:
         if key is None:
             return
         target = str(self._table)
-        if not database.lock(load_lock(target, key.load_id), exclusive=True, wait=False):
+        if not database.lock(load_lock(target, key.load_id), exclusive=True, seconds=LOAD_SECONDS):
             raise under_way(self._label, key.load_id)
         # Rows that are added do not meet; whatever else is done to a table is done alone.
-        if not database.lock(f"table {target}", exclusive=self._spec.mode != "append", wait=True):
+        if not database.lock(f"table {target}", exclusive=self._spec.mode != "append", seconds=TARGET_SECONDS):
             raise LoadLockedError(f"{self._label} is being written by another load; run this one when it has ended")
         key.check(self._ledger.find(key.load_id))
         if self._remembers:
@@ -328,12 +331,15 @@ class TargetTable:
             self._claim()
             self._run(self._spec.pre_sql)
             self._finish()
+        reached("before_ledger")
         try:
             if self._record is not None and self._remembers:
                 report = self._record.report
                 report = replace(report, notes=merge_notes((*report.notes, *self.notes)))
                 self._ledger.write(replace(self._record, report=report), alone=self._is_alone())
+            reached("after_ledger")
             database.commit()
+            reached("after_commit")
         except DatabaseError as error:
             if self._record is None or not self._remembers:
                 raise
@@ -367,7 +373,9 @@ class TargetTable:
                 try:
                     database.begin()
                     # The transaction that was lost may still be about to end; it has this lock until it does.
-                    if database.lock(load_lock(str(self._table), self._key.load_id), exclusive=True, wait=True):
+                    if database.lock(
+                        load_lock(str(self._table), self._key.load_id), exclusive=True, seconds=TARGET_SECONDS
+                    ):
                         return LedgerTable(database, self._table).find(self._key.load_id)
                 finally:
                     database.close()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from zoopipe_core._faults import reached
 from zoopipe_core.adapters.base import Writer
 from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.sql_columns import TargetColumn
@@ -153,6 +154,7 @@ class SQLWriter(Writer):
         if not chunk:
             return
         self._await_flush()
+        reached("mid_stage" if self._taken_rows else "before_stage")
         self._target.create()
         table, temporary = self._target.filling, self._target.is_staged
         if self._database.any_thread:
@@ -183,9 +185,11 @@ class SQLWriter(Writer):
         self._flush()
         self._await_flush()
         self._end_flushing()
+        reached("after_stage")
         self._target.create()
         self._target.check_counts(self._given_rows, self._taken_rows)
         self._target.prepare()
+        reached("after_prepare")
         self._state = "prepared"
 
     def remember(self, record: LoadRecord) -> None:
