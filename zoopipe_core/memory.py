@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
 from zoopipe_core.adapters.base import OutputAdapter, Writer
-from zoopipe_core.adapters.ledger import Ledger, LoadKey, LoadRecord, digest
+from zoopipe_core.adapters.ledger import COMPLETED, Ledger, LoadKey, LoadRecord, digest
 from zoopipe_core.errors import ZoopipeError
 from zoopipe_core.report import PipeReport, PipeStatus, now
 from zoopipe_core.running import Progress
@@ -84,11 +84,20 @@ class LoadMemory:
         key = self.key = self._key(output)
         if not self._is_named:
             return
-        found = ledger.find(key.load_id)
+        if not key.given:
+            self._check(key, ledger.find(key.load_id))
+            return
+
+        def decide(found: LoadRecord | None) -> LoadRecord | None:
+            self._check(key, found)
+            return self._unless_done(found, replace(report, status=PipeStatus.RUNNING))
+
+        ledger.note(key.load_id, decide)
+        self._noted = True
+
+    def _check(self, key: LoadKey, found: LoadRecord | None) -> None:
         key.check(found)
-        key = self.key = replace(key, attempt=1 if found is None else found.attempt + 1)
-        if key.given:
-            self._note(replace(report, status=PipeStatus.RUNNING))
+        self.key = replace(key, attempt=1 if found is None else found.attempt + 1)
 
     def _key(self, output: OutputAdapter) -> LoadKey:
         pipe = self._pipe
@@ -149,17 +158,19 @@ class LoadMemory:
 
     def tell(self, progress: Progress) -> None:
         """Note in the ledger how a load ended of which nothing was published."""
-        if not self._noted:
+        if not self._noted or self.key is None or self._ledger is None:
             return
+        report = progress.snapshot()
         try:
-            self._note(progress.snapshot())
+            self._ledger.note(self.key.load_id, lambda found: self._unless_done(found, report))
         except ZoopipeError as error:
             progress.note(f"the ledger could not be told: {error}")
 
-    def _note(self, report: PipeReport) -> None:
-        assert self._ledger is not None
-        self._ledger.note(self._record(replace(report, cause=None)))
-        self._noted = True
+    def _unless_done(self, found: LoadRecord | None, report: PipeReport) -> LoadRecord | None:
+        """The record of a load that is not published; what is done stays in the ledger."""
+        if found is not None and found.status == COMPLETED:
+            return None
+        return self._record(replace(report, cause=None))
 
     def _record(self, report: PipeReport) -> LoadRecord:
         assert self.key is not None

@@ -244,6 +244,31 @@ def test_a_replaced_table_that_evolves_keeps_what_belongs_to_it(database_uri: st
         execute(database_uri, "INSERT INTO t VALUES (2, 'again', 0)")
 
 
+def test_a_postgresql_table_that_is_made_anew_gets_back_what_belonged_to_it(postgres_uri: str) -> None:
+    role = f"reader_{postgres_uri.partition('?')[0].rpartition('/')[2]}"
+    execute(
+        postgres_uri,
+        'CREATE TABLE t (id BIGINT, name TEXT, "go;ne" INT)',
+        "CREATE UNIQUE INDEX by_id ON t (id DESC)",
+        'CREATE INDEX by_gone ON t (id, "go;ne")',
+        f"CREATE ROLE {role}",
+        f"GRANT SELECT ON t TO {role} WITH GRANT OPTION",
+        "GRANT UPDATE (name) ON t TO PUBLIC",
+        "COMMENT ON TABLE t IS 'it''s people'",
+        "COMMENT ON COLUMN t.name IS 'how they are called'",
+        "COMMENT ON COLUMN t.\"go;ne\" IS 'lost'",
+        "INSERT INTO t VALUES (1, 'old', 2)",
+    )
+    put(postgres_uri, WIDER, [(2, "b", 0.5)], mode="replace")
+    assert found(postgres_uri, "*") == [(2, "b", 0.5)]
+    assert execute(postgres_uri, "SELECT indexname::text FROM pg_indexes WHERE tablename = 't'") == [("by_id",)]
+    for privilege, has in (("SELECT WITH GRANT OPTION", True), ("DELETE", False)):
+        assert execute(postgres_uri, f"SELECT has_table_privilege('{role}', 't', '{privilege}')") == [(has,)]
+    assert execute(postgres_uri, f"SELECT has_column_privilege('{role}', 't', 'name', 'UPDATE')") == [(True,)]
+    comments = "SELECT obj_description('t'::regclass), col_description('t'::regclass, 2)"
+    assert execute(postgres_uri, comments) == [("it's people", "how they are called")]
+
+
 def test_readers_see_the_old_form_until_an_evolving_load_is_committed(postgres_uri: str) -> None:
     load(postgres_uri, "t", PEOPLE, [(1, "a")])
     writer = SQLOutputAdapter(postgres_uri, "t", "append", on_drift="evolve").open()

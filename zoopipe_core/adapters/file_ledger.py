@@ -16,7 +16,7 @@ import os
 from dataclasses import replace
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Ledger, LoadRecord
+from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Decide, Ledger, LoadRecord
 from zoopipe_core.adapters.paths import is_url, local_path
 from zoopipe_core.errors import TargetWriteError
 
@@ -78,9 +78,9 @@ class FileLedger(Ledger):
                 "them"
             ) from error
 
-    def note(self, record: LoadRecord) -> None:
-        known = self.find(record.load_id)
-        if known is None or known.status != COMPLETED:
+    def note(self, load_id: str, decide: Decide) -> None:
+        record = decide(self.find(load_id))
+        if record is not None:
             self.write(record)
 
     def remember(self, record: LoadRecord, path: str) -> None:

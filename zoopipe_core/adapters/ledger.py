@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from zoopipe_core.errors import AlreadyLoadedError, LoadIdError
 from zoopipe_core.report import PipeReport
 
-__all__ = ["COMPLETED", "REPLACED", "RUNNING", "Fingerprint", "Ledger", "LoadKey", "LoadRecord", "digest"]
+__all__ = ["COMPLETED", "REPLACED", "RUNNING", "Decide", "Fingerprint", "Ledger", "LoadKey", "LoadRecord", "digest"]
 
 RUNNING = "running"
 COMPLETED = "completed"
@@ -181,6 +181,9 @@ class LoadRecord:
         return cls(**values)
 
 
+Decide = Callable[[LoadRecord | None], LoadRecord | None]
+
+
 class Ledger(ABC):
     """The records of one target. Each call looks anew, and keeps nothing open."""
 
@@ -206,10 +209,13 @@ class Ledger(ABC):
         """
 
     @abstractmethod
-    def note(self, record: LoadRecord) -> None:
-        """Write down how a load goes that is not published, in the place of its earlier record.
+    def note(self, load_id: str, decide: Decide) -> None:
+        """Look up a load and write down how it goes, in one step; for what is not published.
 
-        A record that is ``"completed"`` stays.
+        Args:
+            load_id: of the load.
+            decide: is given the record that there is, or None, and returns the one that takes its place, or None to
+                leave it. What it raises leaves everything as it is.
 
         Raises:
             DatabaseError, TargetError: the ledger cannot be written.

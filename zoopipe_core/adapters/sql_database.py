@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
@@ -313,6 +313,15 @@ class Database(ABC):
     def count_inserted(self, table: TableName) -> int | None:
         """The rows that this transaction has put into a table with triggers; None if `ingest` knows it as well."""
         return None
+
+    def belongings(self, table: TableName, columns: Collection[str]) -> list[str]:
+        """Statements by which a new table gets what belongs to the one of that name that is about to be dropped.
+
+        Args:
+            table: the one that is there.
+            columns: of the new one.
+        """
+        return []
 
     def widen(self, table: TableName, column: str, type_name: str) -> None:
         """Change the type of a column to one that holds all of its values.

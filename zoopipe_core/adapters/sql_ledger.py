@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Ledger, LoadRecord
+from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Decide, Ledger, LoadRecord
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_types import AWARE
@@ -245,26 +245,26 @@ class SQLLedger(Ledger):
         except SourceNotFoundError:
             return []
 
-    def note(self, record: LoadRecord) -> None:
+    def note(self, load_id: str, decide: Decide) -> None:
         database = self._connect(False)
         try:
             table = LedgerTable(database, database.full_name(self._table))
             table.enter()
             try:
-                _note(database, table, record)
+                _note(database, table, load_id, decide)
             finally:
                 table.leave()
         finally:
             database.close()
 
 
-def _note(database: Database, table: LedgerTable, record: LoadRecord) -> None:
+def _note(database: Database, table: LedgerTable, load_id: str, decide: Decide) -> None:
     database.begin()
     try:
-        if not database.lock(load_lock(table.target, record.load_id), exclusive=True, seconds=LOAD_SECONDS):
-            raise under_way(table.target, record.load_id)
-        known = table.find(record.load_id)
-        if known is None or known.status != COMPLETED:
+        if not database.lock(load_lock(table.target, load_id), exclusive=True, seconds=LOAD_SECONDS):
+            raise under_way(table.target, load_id)
+        record = decide(table.find(load_id))
+        if record is not None:
             table.write(replace(record, target=table.target), alone=False)
         database.commit()
     except ZoopipeError:

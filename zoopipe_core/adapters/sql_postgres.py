@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zoopipe_core.adapters.sql_belongings import statements_for
 from zoopipe_core.adapters.sql_connect import DatabaseURL
 from zoopipe_core.adapters.sql_database import (
     Database,
@@ -344,6 +345,9 @@ class PostgreSQL(Database):
         # What COPY reports is the number of rows that were sent, even if a trigger dropped some.
         sql = f"SELECT count(*) FROM {table.sql} WHERE xmin = pg_current_xact_id()::xid"  # noqa: S608  quoted
         return int(self.execute(sql)[0][0])
+
+    def belongings(self, table: TableName, columns: Collection[str]) -> list[str]:
+        return statements_for(self, table, columns)
 
     def try_lock(self, name: str, *, exclusive: bool) -> bool:
         key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)

@@ -99,6 +99,7 @@ class TargetTable:
         self.row_column = ROW if spec.mode == "merge" else None
         self._added: tuple[str, ...] = ()
         self._widened: tuple[str, ...] = ()
+        self._belongings: list[str] = []
         self.notes: tuple[str, ...] = ()
         self.database = database = connect()
         self.planner = ColumnPlanner(database, label)
@@ -240,6 +241,8 @@ class TargetTable:
         if self._existing is not None and self._spec.mode in ("merge", "replace"):
             database.lock_for_replacing(table)
         if self._existing is not None and self._spec.mode == "replace":
+            if not self._keeps_table:
+                self._belongings = database.belongings(table, [column.name for column in self.columns.values()])
             statement = "DELETE FROM" if self._keeps_table else "DROP TABLE"
             database.execute(f"{statement} {table.sql}")
         for name in self._added:
@@ -314,6 +317,7 @@ class TargetTable:
             names = ", ".join(map(quote, columns))
             sql = f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {staged}"  # noqa: S608  quoted
             self._check_count(database.insert(sql))
+        self._run(self._belongings)
         database.execute(f"DROP TABLE {staged}")
 
     # ---- the end ----------------------------------------------------------------------------------------------
