@@ -21,8 +21,9 @@ _GRANTEE = (
 _QUERIES = (
     # indexes, but for those of constraints and those of expressions
     "SELECT pg_get_indexdef(i.indexrelid), a.attname::text FROM pg_index i JOIN pg_attribute a"
-    " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]) WHERE i.indrelid = to_regclass($1::text) AND i.indexprs IS NULL AND"
-    " i.indpred IS NULL AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)",
+    " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])"
+    " WHERE i.indrelid = to_regclass($1::text) AND i.indexprs IS NULL AND i.indpred IS NULL"
+    " AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)",
     "SELECT format('COMMENT ON TABLE %s IS %L', $1::text, description), NULL::text FROM pg_description WHERE objoid ="
     " to_regclass($1::text) AND classoid = 'pg_class'::regclass AND objsubid = 0",
     "SELECT format('COMMENT ON COLUMN %s.%I IS %L', $1::text, c.attname, d.description), c.attname::text FROM"
