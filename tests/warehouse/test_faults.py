@@ -206,6 +206,43 @@ def test_of_two_runs_of_one_load_at_the_same_time_one_loads(database_uri: str, t
         assert len([record for record in loads(database_uri, "t") if record.load_id == f"round {round_}"]) == 1
 
 
+# Exit codes: 0 loaded, or loaded already; 3 told that another one is at it; 1 anything else.
+PAIRS = """
+import os, sys
+from tests.warehouse.loads import pipe
+from zoopipe_core.errors import DatabaseConnectionError, LoadLockedError
+
+uri, source, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for number in range(rounds):
+    read, write = os.pipe()
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            os.close(write)
+            os.read(read, 1)  # both begin when the other end is closed
+            load = pipe(source, uri, load_id=f"round {number}")
+            done = load.run(on_report_update=None)
+            locked = isinstance(load.report.cause, DatabaseConnectionError | LoadLockedError)
+            os._exit(0 if done else 3 if locked else 1)
+        children.append(child)
+    os.close(read)
+    os.close(write)
+    codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+    assert codes in ([0, 0], [0, 3]), codes
+"""
+
+
+def test_of_two_processes_with_one_load_that_start_together_one_loads(database_uri: str, tmp_path: Path) -> None:
+    source, rounds = prepared(database_uri, tmp_path, "t"), 10
+    script = [sys.executable, "-c", PAIRS, database_uri, str(source), str(rounds)]
+    done = subprocess.run(script, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(ids(database_uri)) == 3 + ROWS * rounds
+    records = [record for record in loads(database_uri, "t") if record.load_id.startswith("round")]
+    assert [record.status for record in records] == ["completed"] * rounds
+
+
 def test_loads_that_append_may_go_side_by_side_and_others_wait(
     postgres_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
