@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 PACKAGES := zoopipe_core zoopipe_airflow zoopipe_prefect
 # New examples each day, the same ones all day: a red run can be repeated with SEED=...
 SEED ?= $(shell date -u +%Y%m%d)
-SAME_WITH_KERNELS := tests/adapters tests/contracts/test_adapters.py tests/test_hooks.py tests/test_bad_input.py
 INPUTS := pyproject.toml constraints.txt scripts/make_venv.sh
 
 export PYTHON
@@ -24,9 +23,7 @@ load: $(VENV)/.ready ## run the first example: flights into DuckDB
 
 test: $(VENV)/.ready ## run every test
 	@echo "Hypothesis seed $(SEED)"
-	@$(BIN)/python -m pytest --hypothesis-seed=$(SEED)
-	@echo "Once more with kernels from the first row on: what comes out has to be the same"
-	@$(BIN)/python -m pytest --hypothesis-seed=$(SEED) --kernels=on $(SAME_WITH_KERNELS)
+	@scripts/run_tests.sh $(BIN)/python --hypothesis-seed=$(SEED)
 
 check: $(VENV)/.ready ## lint, format, types, layers, docs, public names
 	@$(BIN)/ruff check
