@@ -97,6 +97,7 @@ def test_every_lasting_fault_is_an_error_that_there_is() -> None:
         "KernelError",
         "LoadFailedError",
         "LoadLockedError",
+        "ShardFailedError",
         "SourceError",
         "SourceReadError",
         "TargetError",
