@@ -70,6 +70,15 @@ def batch_of(rows: list[dict[str, str | None]]) -> SourceBatch:
     return text_batch({name: [row[name] for row in rows] for name in CELLS})
 
 
+@pytest.mark.usefixtures("use_kernels")
+@pytest.mark.parametrize("model", [Order, Shy, Checked])
+def test_a_repeated_cell_that_is_accepted_leaves_the_other_fields_as_they_are(model: type[BaseModel]) -> None:
+    slow = ["NaN", " 2 ", "1_0.5"]
+    rows: list[dict[str, str | None]] = [{**GOOD, "amount": cell, "note": note} for cell in slow for note in "abc"]
+    for _ in range(2):
+        assert_same_verdicts(model, batch_of(rows * 3), rows * 3)
+
+
 GOOD = {"no": "1", "amount": "1.5", "day": "2024-02-29", "country": "DE", "open": "true", "note": "x"}
 
 

@@ -50,11 +50,13 @@ class JudgedColumns:
         fields: each field of the model with its column; what stands in unsure rows means nothing.
         unsure: bool (n,), the rows that pydantic has to decide.
         doubts: what made them so, by field; for JSON, where a line may be unsure as a whole, not all of it.
+        complete: whether the sure cells of unsure rows have their values in the columns, too.
     """
 
     fields: list[tuple[FieldPlan, Column]]
     unsure: npt.NDArray[np.bool_]
     doubts: list[Doubt]
+    complete: bool = False
 
     @property
     def unsure_by_field(self) -> dict[str, int]:
@@ -62,7 +64,10 @@ class JudgedColumns:
         return {doubt.field.name: int(np.count_nonzero(doubt.rows)) for doubt in self.doubts}
 
     def settle(self, field: FieldPlan, rows: RowNumbers, value: Any) -> None:
-        """Put `value` into the column of `field` in unsure rows that have no other doubt; they are sure then."""
+        """Put `value` into the column of `field` in unsure rows that have no other doubt; they are sure then.
+
+        Only where the columns are `complete`.
+        """
         place = next(place for place, (f, _) in enumerate(self.fields) if f is field)
         column = self.fields[place][1]
         order = np.arange(len(column), dtype=np.int64)
@@ -137,7 +142,9 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
             doubt(f, np.array([value is UNSURE or index in bad for index, value in enumerate(values)]))
     for f in later:
         judged[f.name] = Column(f.column_type, dumped(plan, f, validated[f.name], unsure))
-    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, doubts)
+    # What is no plain value is dumped for sure rows only.
+    complete = all(f.plain for f in later)
+    return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, doubts, complete)
 
 
 def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column, State] | None:

@@ -93,7 +93,7 @@ class Validator:
         open_questions: list[Repeat] = []
         for repeat in find_repeats(batch, judged):
             known = self._repeats.get(repeat)
-            if known is not None:
+            if known is not None and (known.errors or judged.complete):
                 _apply(known, repeat, repeat.rows, judged, errors)
             elif len(repeat.rows) > 1:
                 open_questions.append(repeat)
@@ -123,13 +123,14 @@ class Validator:
         """What the verdict on the first row of `repeat` says about the others."""
         first, others = int(repeat.rows[0]), repeat.rows[1:]
         errors = verdict.errors.get(first, ())
-        if all(error["loc"] and error.get("input", repeat.text) == repeat.text for error in errors):
+        of_cell = all(error["loc"] and error.get("input", repeat.text) == repeat.text for error in errors)
+        if of_cell and (errors or judged.complete):
             output = repeat.field.output
             value = None if errors or output is None else verdict.accepted[first][output]
             found = Verdict(errors, value)
             self._repeats.learn(repeat, found)
             _apply(found, repeat, others, judged, verdict.errors)
-        else:  # they are about more than the cell
+        else:  # they are about more than the cell, or not all that goes with its value is there
             rest = self._decoded_rows(plan, batch, others)
             verdict.errors.update(rest.errors)
             verdict.accepted.update(rest.accepted)
