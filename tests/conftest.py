@@ -69,17 +69,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _kernels_at_once(request: pytest.FixtureRequest) -> None:
+def _kernels_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getoption("--kernels") != "on":
+        yield
         return
     request.getfixturevalue("compiled_kernels")
     from zoopipe_core.kernels import native, switch
 
     assert native.load()
-    patch = pytest.MonkeyPatch()
-    request.addfinalizer(patch.undo)
-    patch.setattr(switch.SWITCH, "_ready", True)
-    patch.setattr(switch, "MIN_BATCH_ROWS", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(switch.SWITCH, "_ready", True)
+        patch.setattr(switch, "MIN_BATCH_ROWS", 1)
+        yield
 
 
 @pytest.fixture(scope="session")
