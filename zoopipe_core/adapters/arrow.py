@@ -338,10 +338,6 @@ class ArrowWriter(FileWriter):
         self._is_complete = True
         self._file.prepare()
 
-    def publish(self) -> None:
-        self.prepare()
-        self._file.publish()
-
     def abort(self) -> None:
         self._sink.discard()
         try:
@@ -349,7 +345,3 @@ class ArrowWriter(FileWriter):
                 self._writer.close()
         finally:
             self._file.abort()
-
-    @property
-    def bytes_written(self) -> int:
-        return self._file.bytes_written

@@ -22,7 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from zoopipe_core.adapters.file_moves import copy_range, start_writeback, sync_folder
+from zoopipe_core.adapters.file_moves import copy_range, make_folders, start_writeback, sync_folder
 from zoopipe_core.adapters.paths import filesystem_of, infer_compression, is_url, local_path, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
 
@@ -284,7 +284,7 @@ class _LocalPlace(_Place):
         attempt = 0
         while True:
             attempt += 1
-            self._make_folders(os.path.dirname(self._target))
+            make_folders(os.path.dirname(self._target), self._made, self._target)
             try:
                 return self._open_hidden()
             except FileNotFoundError:
@@ -302,21 +302,6 @@ class _LocalPlace(_Place):
         self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
         os.fchmod(descriptor, PRIVATE_FILE)
         return open(descriptor, "wb", buffering=0)
-
-    def _make_folders(self, folder: str) -> None:
-        missing: list[str] = []
-        while not os.path.isdir(folder):
-            if os.path.exists(folder):
-                raise TargetWriteError(f"{self._target} cannot be written: {folder} is a file and no folder")
-            missing.append(folder)
-            folder = os.path.dirname(folder)
-        for path in reversed(missing):
-            try:
-                os.mkdir(path)
-            except FileExistsError:
-                continue  # another load made it, and removes it if it has to
-            self._made.append(path)
-            sync_folder(os.path.dirname(path))
 
     def adopt(self, path: str, end: int) -> bool:
         try:

@@ -268,19 +268,6 @@ class CSVWriter(FileWriter):
                     )
         return UnsupportedValueError(f"{self._adapter.label}: the rows cannot be written as UTF-8: {error}")
 
-    def prepare(self) -> None:
-        self._file.prepare()
-
-    def publish(self) -> None:
-        self._file.publish()
-
-    def abort(self) -> None:
-        self._file.abort()
-
-    @property
-    def bytes_written(self) -> int:
-        return self._file.bytes_written
-
 
 def _first_row(batch: ModelBatch) -> str:
     return _row(batch, 0) if batch.num_rows else "?"

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["copy_range", "replace_all", "start_writeback", "sync_folder"]
+from zoopipe_core.errors import TargetWriteError
+
+__all__ = ["copy_range", "make_folders", "replace_all", "start_writeback", "sync_folder"]
 
 # What is copied between two looks at whether the load goes on.
 STEP_BYTES = 64 * 2**20
@@ -103,6 +105,34 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
     if function is not None:
         function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     return function  # type: ignore[no-any-return]
+
+
+def make_folders(folder: str, made: list[str], label: str) -> None:
+    """Make `folder` and those that it lies in, as far as they are missing.
+
+    Args:
+        folder: its path.
+        made: is given each folder when it is made, outermost first, so that it can be removed again whatever follows;
+            one that somebody else makes meanwhile is theirs to remove.
+        label: the name of the target, for messages.
+
+    Raises:
+        TargetWriteError: a file is in the way.
+        OSError: one cannot be made.
+    """
+    missing: list[str] = []
+    while not os.path.isdir(folder):
+        if os.path.exists(folder):
+            raise TargetWriteError(f"{label} cannot be written: {folder} is a file and no folder")
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            continue
+        made.append(path)
+        sync_folder(os.path.dirname(path))
 
 
 def sync_folder(folder: str) -> None:

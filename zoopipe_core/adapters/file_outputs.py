@@ -30,6 +30,20 @@ class FileWriter(Writer):
 
     _file: AtomicFile
 
+    def prepare(self) -> None:
+        self._file.prepare()
+
+    def publish(self) -> None:
+        self.prepare()
+        self._file.publish()
+
+    def abort(self) -> None:
+        self._file.abort()
+
+    @property
+    def bytes_written(self) -> int:
+        return self._file.bytes_written
+
     def remember(self, record: LoadRecord) -> None:
         remember_file(self._file, record)
 

@@ -341,17 +341,6 @@ class JSONWriter(FileWriter):
         self._ended = True
         self._file.prepare()
 
-    def publish(self) -> None:
-        self.prepare()
-        self._file.publish()
-
-    def abort(self) -> None:
-        self._file.abort()
-
-    @property
-    def bytes_written(self) -> int:
-        return self._file.bytes_written
-
 
 def _by_kernels(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
     """The rows as kernels write them, once they are ready; None where Python has to do it."""

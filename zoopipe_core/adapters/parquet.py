@@ -329,10 +329,6 @@ class ParquetWriter(FileWriter):
             self._open_writer(self._columns.schema.empty_table()).close()
         self._file.prepare()
 
-    def publish(self) -> None:
-        self.prepare()
-        self._file.publish()
-
     def abort(self) -> None:
         self._sink.discard()
         try:
@@ -340,10 +336,6 @@ class ParquetWriter(FileWriter):
                 self._writer.close()
         finally:
             self._file.abort()
-
-    @property
-    def bytes_written(self) -> int:
-        return self._file.bytes_written
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:

@@ -23,6 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from zoopipe_core.adapters.file_moves import make_folders
 from zoopipe_core.adapters.paths import filesystem_of, is_url, local_path, strip_credentials
 from zoopipe_core.errors import TargetWriteError
 
@@ -133,19 +134,7 @@ class StagingFolder:
         )
 
     def _make_folders(self) -> None:
-        missing: list[str] = []
-        folder = os.path.dirname(self._home)
-        while not os.path.isdir(folder):
-            if os.path.exists(folder):
-                raise TargetWriteError(f"{self._label} cannot be written: {folder} is a file and no folder")
-            missing.append(folder)
-            folder = os.path.dirname(folder)
-        for path in reversed(missing):
-            try:
-                os.mkdir(path)
-            except FileExistsError:
-                continue
-            self._made.append(path)
+        make_folders(os.path.dirname(self._home), self._made, self._label)
         try:
             os.mkdir(self._home, PRIVATE_FOLDER)
         except FileExistsError:
