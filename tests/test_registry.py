@@ -114,3 +114,11 @@ def test_what_is_no_place_is_refused_with_what_would_be(value: Any) -> None:
         resolve_input(value)
     with pytest.raises(UnknownAdapterError, match=f"{type(value).__name__} is no output: give an adapter"):
         resolve_output(value)
+
+
+def test_a_token_in_a_url_is_in_no_message() -> None:
+    with pytest.raises(UnknownAdapterError) as caught:
+        resolve_input("s3://key:hush@bucket/users.csv?token=hush")
+    message = str(caught.value)
+    assert "hush" not in message
+    assert "(suffix .csv and a query, which only web addresses may have)" in message

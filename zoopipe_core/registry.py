@@ -100,8 +100,10 @@ def _by_suffix(path: str, side: int) -> tuple[str, dict[str, Any]]:
     suffix = _suffix(path)
     entry = _SUFFIXES.get(suffix)
     if entry is None:
+        shown = _without_password(path)
+        query = " and a query, which only web addresses may have" if _SCHEME.match(path) and "?" in path else ""
         raise UnknownAdapterError(
-            f"no adapter is known for {_without_password(path)!r} (suffix {suffix or 'none'}).\n"
+            f"no adapter is known for {shown!r} (suffix {_suffix(shown) or 'none'}{query}).\n"
             f"  known suffixes: {' '.join(_SUFFIXES)}, each with or without {' '.join(COMPRESSIONS)}\n"
             f"  known schemes: {' '.join(name + '://' for name in _SCHEMES)}\n"
             "  Name the adapter yourself where a file has another name: CSVInputAdapter(path)."
