@@ -16,6 +16,7 @@ from zoopipe_core.adapters.csv_stream import (
     END_MARK,
     CommentFilter,
     ParserInput,
+    ParserStream,
     Pushback,
     mark_bytes,
     restore_bytes,
@@ -24,7 +25,6 @@ from zoopipe_core.adapters.encodings import Utf8Stream
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.paths import file_size, strip_credentials
 from zoopipe_core.adapters.splitting import Piece
-from zoopipe_core.batches.pools import buffer_pool
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
 from zoopipe_core.errors import CorruptSourceError, RecordTooLongError
@@ -126,6 +126,7 @@ class CSVReader(Reader):
         self._request = request
         self._pieces = pieces
         self._file: OpenCSV | None = OpenCSV(adapter, pieces[0])
+        self._parsing: _Parse | None = None
         head = self._file
         if first.path != head.piece.path:
             try:
@@ -173,6 +174,9 @@ class CSVReader(Reader):
         return min(1.0, self.bytes_read / self.size) if self.size else None
 
     def close(self) -> None:
+        if self._parsing is not None:
+            self._parsing.end()
+            self._parsing = None
         if self._file is not None:
             self._done_bytes += self._file.source.position
             self._file.close()
@@ -197,7 +201,8 @@ class CSVReader(Reader):
         block, passed = min(BLOCK_BYTES, largest), file.piece.first_row - 1
         while True:
             try:
-                for batch in _Parse(self._request, file, block).batches():
+                self._parsing = _Parse(self._request, file, block)
+                for batch in self._parsing.batches():
                     kept = _between(batch, passed, limit)
                     passed = max(passed, _last_number(batch))
                     if kept is not None:
@@ -231,6 +236,7 @@ class _Parse:
         self._file = file
         self._dialect = adapter.dialect
         self._input = ParserInput(file.body)
+        self._stream: ParserStream | None = None
         self._before = file.piece.first_row - 1
         self._faults: list[Fault] = []
         self._closed = False
@@ -290,10 +296,8 @@ class _Parse:
         first = self._before + 1
         held: pa.RecordBatch | None = None
         try:
-            file = pa.PythonFile(self._input, mode="r")
-            reader = arrow_csv.open_csv(file, self._read, self._parse, self._convert, buffer_pool())
-            for record_batch in reader:
-                self._input.parsed()
+            self._stream = ParserStream(self._input, self._read, self._parse, self._convert)
+            for record_batch in self._stream:
                 if held is not None:
                     batch = self._numbered(held, first)
                     first = max(first, _last_number(batch) + 1)
@@ -303,11 +307,18 @@ class _Parse:
             if held is not None:
                 yield self._numbered(held, first)
             raise self._translated(error) from error
+        finally:
+            self.end()
         if held is None:
             # The parser yields no batch where there is no row; there may be faults all the same.
-            empty = [pa.nulls(0, field.type) for field in reader.schema]
-            held = pa.RecordBatch.from_arrays(empty, schema=reader.schema)
+            schema = self._stream.schema
+            held = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
         yield self._numbered(self._without_end_mark(held, first), first, final=True)
+
+    def end(self) -> None:
+        """Stop parsing, wherever it is."""
+        if self._stream is not None:
+            self._stream.end()
 
     def _translated(self, error: pa.ArrowInvalid) -> Exception:
         text = str(error)

@@ -1,6 +1,6 @@
 """What lies between a CSV file's text and pyarrow's parser.
 
-    Utf8Stream -> Pushback -> CommentFilter -> ParserInput -> pyarrow.csv
+    Utf8Stream -> Pushback -> CommentFilter -> ParserInput -> ParserStream (pyarrow.csv)
                   header,     comment          an end mark,
                   skipped     lines            marked bytes
                   lines
@@ -11,19 +11,29 @@ only.
 
 from __future__ import annotations
 
+import atexit
+import io
 import re
 import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 
 from zoopipe_core.adapters.encodings import Readable
+from zoopipe_core.batches.pools import buffer_pool
 from zoopipe_core.errors import RecordTooLongError
 
-__all__ = ["END_MARK", "CommentFilter", "ParserInput", "Pushback", "mark_bytes", "restore_bytes"]
+__all__ = ["END_MARK", "CommentFilter", "ParserInput", "ParserStream", "Pushback", "mark_bytes", "restore_bytes"]
 
 # A record that no CSV file holds: ENQ ACK NAK SYN ETB ACK ENQ. See `ParserInput`.
 END_MARK = b"\x05\x06\x15\x16\x17\x06\x05"
 CHUNK_BYTES = 2**16
 BLOCKS_AHEAD = 2
 PATIENCE_SECONDS = 0.05
+STOP_SECONDS = 1.0
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -156,6 +166,8 @@ class ParserInput:
     def __init__(self, source: Readable) -> None:
         self._source = source
         self._room = threading.Semaphore(BLOCKS_AHEAD)
+        self._reading = threading.Lock()
+        self._stopped = False
         self._ready = b""
         self._rest = b""  # the beginning of a character
         self._started = False
@@ -166,7 +178,24 @@ class ParserInput:
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, or up to four fewer."""
         # A block without a row makes no batch: what is not parsed soon may never be told of.
-        self._room.acquire(timeout=0 if self.closed else PATIENCE_SECONDS)
+        self._room.acquire(timeout=0 if self._stopped else PATIENCE_SECONDS)
+        with self._reading:
+            return b"" if self._stopped else self._read(size)
+
+    def stop(self) -> bool:
+        """The input ends here, whatever there is. False if a read is still under way and does not come back.
+
+        Harmless if done already.
+        """
+        self._stopped = True
+        self._room.release(BLOCKS_AHEAD)
+        if not self._reading.acquire(timeout=STOP_SECONDS):
+            return False
+        self._ready, self._source = b"", io.BytesIO()
+        self._reading.release()
+        return True
+
+    def _read(self, size: int) -> bytes:
         parts, count = [self._ready] if self._ready else [], len(self._ready)
         while not self._ended and (size < 0 or count < max(1, size - 3)):
             data = self._next(size - count)
@@ -209,6 +238,75 @@ class ParserInput:
     def close(self) -> None:
         """For pyarrow, which closes what it reads from; the source is closed by its owner."""
         self.closed = True
+
+
+class ParserStream:
+    """The record batches of pyarrow's parser, which can be ended at any time.
+
+    pyarrow reads in a thread of its own, and so runs Python code there. Where it asks for the interpreter while that
+    ends, the process is aborted. So whoever stops early has to `end` the stream, and what is still open when the
+    interpreter ends is ended then.
+
+    Raises:
+        pyarrow.ArrowInvalid: the first block cannot be parsed.
+    """
+
+    def __init__(
+        self,
+        source: ParserInput,
+        read: arrow_csv.ReadOptions,
+        parse: arrow_csv.ParseOptions,
+        convert: arrow_csv.ConvertOptions,
+    ) -> None:
+        self._source = source
+        self._turn = threading.Lock()
+        self._reader: arrow_csv.CSVStreamingReader | None = None
+        _OPEN.add(self)
+        # Copied into memory of pyarrow's own: any of its threads may be the last to drop a block, and to drop a Python
+        # object takes the interpreter too. So does dropping the file, which is kept for a while.
+        file = pa.BufferedInputStream(pa.PythonFile(source, mode="r"), 1, buffer_pool())
+        _LATEST.append(file)
+        try:
+            self._reader = arrow_csv.open_csv(file, read, parse, convert, buffer_pool())
+        except BaseException:
+            self.end()
+            raise
+        self.schema: pa.Schema = self._reader.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            with self._turn:
+                if self._reader is None:
+                    return
+                try:
+                    batch = self._reader.read_next_batch()
+                except StopIteration:
+                    return
+            self._source.parsed()
+            yield batch
+
+    def end(self) -> None:
+        """Wait until pyarrow's thread has come to its end; harmless if done already."""
+        if not self._source.stop() or not self._turn.acquire(timeout=STOP_SECONDS):
+            return
+        try:
+            reader, self._reader = self._reader, None
+            for _ in reader or ():  # the few blocks that were read ahead
+                pass
+        except pa.ArrowInvalid:
+            pass  # the input is cut somewhere, or had failed before
+        finally:
+            self._turn.release()
+
+
+_OPEN: weakref.WeakSet[ParserStream] = weakref.WeakSet()
+_LATEST: deque[pa.NativeFile] = deque(maxlen=16)
+
+
+@atexit.register
+def _end_all() -> None:
+    for stream in list(_OPEN):
+        stream.end()
 
 
 # A private-use block of plane 16: one character for NUL and for each byte from 0x80 to 0xFF. A text that holds one of
