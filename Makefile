@@ -22,6 +22,7 @@ load: $(VENV)/.ready ## run the first example: flights into DuckDB
 	@$(BIN)/python flows_examples/01_flights_to_duckdb.py
 
 test: $(VENV)/.ready ## run every test
+	@scripts/make_browser.sh
 	@echo "Hypothesis seed $(SEED)"
 	@scripts/run_tests.sh $(BIN)/python --hypothesis-seed=$(SEED)
 
