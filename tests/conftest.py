@@ -84,13 +84,15 @@ def _kernels_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[str]:
-    """The URL of a Prefect server that lives as long as the tests."""
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the API of a Prefect server that lives as long as the tests; this process talks to it too."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with prefect_test_harness(server_startup_timeout=100):
-        yield str(PREFECT_API_URL.value())
+    from tests.prefect.server import messages_delivered, prefect_server
+
+    folder = tmp_path_factory.mktemp("prefect-server")
+    with prefect_server(folder) as api, temporary_settings({PREFECT_API_URL: api}), messages_delivered():
+        yield api
 
 
 @pytest.fixture(scope="session")

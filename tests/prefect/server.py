@@ -1,0 +1,98 @@
+"""A real Prefect server with its UI and its services, on the loopback interface, for as long as the tests last."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 100.0
+
+# It ends when the process that started it ends, however that ends: its standard input closes then.
+SERVER = """
+import os, signal, sys, threading
+import uvicorn
+
+def end_with_the_tests():
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_the_tests, daemon=True).start()
+create_app = "prefect.server.api.server:create_app"
+uvicorn.run(create_app, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
+"""
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[str]:
+    """A server whose database, UI and log are in `folder`; the URL of its API, which is that of its UI and ``/api``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    settings = {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
+        "PREFECT__SERVER_FINAL": "1",
+    }
+    log = folder / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(port)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=os.environ | settings,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    with process:
+        try:
+            _wait_until_healthy(api, process, log)
+            yield api
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait_until_healthy(api: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
+        try:
+            if httpx.get(f"{api}/health").status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(f"the server is not ready after {START_SECONDS:g} s:\n{log.read_text()}")
+
+
+@contextmanager
+def messages_delivered() -> Iterator[None]:
+    """What Prefect sends in the background (logs, events) has arrived when the block is left."""
+    yield
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10)
