@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from zoopipe_airflow.compatibility import AirflowSkipException
+from zoopipe_airflow.links import LoadReportLink
 from zoopipe_airflow.load_ids import load_id_of
 from zoopipe_airflow.sources import PipeSource, PipesSource
 
@@ -49,6 +50,7 @@ class LoadOperator(BaseOperator):
     ui_color = "#d9efe3"
     ui_fgcolor = "#12372a"
     shallow_copy_attrs = ("engine",)
+    operator_extra_links = (LoadReportLink(),)
 
     _killed = False
 
