@@ -25,6 +25,7 @@ from zoopipe_core import (
     JSONOutputAdapter,
     MultiThreadExecutor,
     Pipe,
+    PipeManager,
     PipeReport,
     PipeStatus,
     PyGeneratorOutputAdapter,
@@ -44,6 +45,7 @@ from zoopipe_core.errors import (
     TooManyRejectsError,
     UnknownAdapterError,
 )
+from zoopipe_core.testing.engines import ThreadEngine
 
 CANARY = "c4n4ry-p4ssw0rd"
 SECONDS = 20.0
@@ -718,6 +720,24 @@ def test_columns_that_nobody_needs_are_not_read(tmp_path: Path) -> None:
     assert Pipe(tmp_path / "in.parquet", result, None, Other).run(on_report_update=None)
     assert [row["id"] for row in result] == list(range(1000))
     assert not Pipe(tmp_path / "in.parquet", result).run(on_report_update=None)
+
+
+def test_columns_that_the_model_does_not_know_are_in_the_report(tmp_path: Path) -> None:
+    for name, header in (("a", "id,nick,seen"), ("b", "id,age,nick")):
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n1,2,3\n")
+
+    class Seeing(ColumnHook):
+        columns = ("seen",)
+
+        def execute(self, batch: pa.RecordBatch, store: Any) -> pa.RecordBatch:
+            return batch
+
+    pipe = Pipe(str(tmp_path / "*.csv"), None, tmp_path / "rejects.jsonl", Other, [], [Seeing()])
+    assert pipe.run(on_report_update=None)
+    assert pipe.report.unknown_columns == ("nick", "age")
+    manager = PipeManager.parallelize_pipe(pipe, 2, engine=ThreadEngine())
+    assert manager.run(on_report_update=None)
+    assert manager.report.unknown_columns == ("nick", "age")
 
 
 def test_a_table_is_asked_only_for_columns_that_are_needed(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from zoopipe_core._text import format_bytes, format_seconds, shorten, without_se
 from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.errors import LoadAbortedError, LoadFailedError
 from zoopipe_core.progress import LoadProgress
-from zoopipe_core.report import MAX_REJECTIONS, ExceptionInfo, RejectionSummary
+from zoopipe_core.report import MAX_REJECTIONS, ExceptionInfo, RejectionSummary, merge_columns
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 FINAL = [PipeStatus.COMPLETED, PipeStatus.FAILED, PipeStatus.ABORTED]
@@ -72,6 +72,7 @@ def reports(draw: st.DrawFn) -> PipeReport:
         attempt=draw(st.integers(1, 9)),
         exception=draw(errors) if failed else None,
         notes=tuple(draw(st.lists(texts, max_size=3))),
+        unknown_columns=tuple(draw(st.lists(texts, max_size=3, unique=True))),
         pipe_count=draw(st.integers(0, 3)),
         **{name: draw(counts) for name in numbers},
         **{name: draw(seconds) for name in times},
@@ -225,7 +226,8 @@ def test_merging_does_not_depend_on_the_order_but_for_which_texts_come_first(
     some: list[PipeReport], chance: Any
 ) -> None:
     def numbers(report: PipeReport) -> dict[str, Any]:
-        texts_of = {"source", "target", "rejects_target", "rejections", "load_id", "exception", "notes"}
+        names = {"source", "target", "rejects_target", "load_id", "unknown_columns"}
+        texts_of = names | {"rejections", "exception", "notes"}
         data = {name: value for name, value in without_names(report).to_dict().items() if name not in texts_of}
         data["rejections"] = [(kind.field, kind.type, kind.count) for kind in report.rejections]
         return data
@@ -326,6 +328,7 @@ def hostile_report(secret: str = "") -> PipeReport:
     url = f"postgresql://etl:{secret}@db/wh?password={secret}" if secret else ""
     progress = LoadProgress(f"in{long}", f"out{long}", f"rejects{long}")
     progress.start()
+    progress.set(unknown_columns=merge_columns(f"{number}{long}" for number in range(2000)))
     for number in range(2000):
         error = {"type": f"{number}{long}", "loc": (f"f{number}", long), "msg": long, "input": long}
         progress.count_rejects(RejectBatch.of(long, np.array([number + 1]), [[error]]))
@@ -417,6 +420,7 @@ SHOWN = PipeReport(
     rejections=(RejectionSummary("", "<b>", 340, "in.csv", 1_000), RejectionSummary("id", "x", 1, "in.csv", 0)),
     load_id="scheduled__2024-01-01",
     notes=("as told",),
+    unknown_columns=("<i>", "nick"),
     exception=ExceptionInfo("ValueError", "a & b"),
 )
 
@@ -429,6 +433,7 @@ def test_a_terminal_shows_all_that_matters() -> None:
         "  rejected 340 x row: <b> (e.g. in.csv row 1,000)",
         "  rejected 1 x id: x (e.g. a row that a hook added to in.csv)",
         "  rejects: rejects.csv",
+        "  unknown to the model: <i>, nick",
         "  note: as told",
         "  ValueError: a & b",
     ]
@@ -466,6 +471,7 @@ def test_a_notebook_shows_a_table_in_which_every_value_is_escaped() -> None:
     assert cells["row: <b>"] == "340 x, e.g. in.csv row 1,000"
     assert cells["error"] == "ValueError: a & b"
     assert cells["rejects"] == "rejects.csv"
+    assert cells["unknown columns"] == "<i>, nick"
     assert cells["duration"] == "1 min 15 s"
 
 

@@ -29,6 +29,8 @@ MAX_KIND_CHARS = 100
 MAX_NOTES = 10
 MAX_NOTE_CHARS = 300
 MAX_LABEL_CHARS = 200
+MAX_UNKNOWN_COLUMNS = 20
+MAX_COLUMN_CHARS = 64
 
 
 class PipeStatus(StrEnum):
@@ -83,7 +85,8 @@ class PipeReport:
 
     ``read_rows + added_rows == loaded_rows + rejected_rows + filtered_rows`` holds for every completed load;
     ``added_rows`` counts rows that hooks put in. Times are seconds, sizes are bytes, rates are rows per second.
-    ``loaded_rows`` of a load that did not complete were written but never published.
+    ``loaded_rows`` of a load that did not complete were written but never published. ``unknown_columns`` are columns
+    of the source that neither the model nor a hook looks at, the first 20 of them.
 
     >>> report = PipeReport(source="in.csv", target="out.jsonl", read_rows=3, loaded_rows=2, rejected_rows=1)
     >>> PipeReport.from_dict(report.to_dict()) == report
@@ -118,6 +121,7 @@ class PipeReport:
     attempt: int = 1
     exception: ExceptionInfo | None = None
     notes: tuple[str, ...] = ()
+    unknown_columns: tuple[str, ...] = ()
     pipe_count: int = 1
     cause: BaseException | None = field(default=None, compare=False, repr=False)
     """The exception itself, only in the process where it was raised; never serialized."""
@@ -246,7 +250,8 @@ class PipeReport:
         values["rejections"] = tuple(
             RejectionSummary(**_known(RejectionSummary, item)) for item in values.get("rejections", ())
         )
-        values["notes"] = tuple(values.get("notes", ()))
+        for name in ("notes", "unknown_columns"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
     # ---- merging ----------------------------------------------------------------------------------------------
@@ -292,6 +297,7 @@ class PipeReport:
             exception=failed.exception if failed else None,
             cause=failed.cause if failed else None,
             notes=merge_notes(note for r in reports for note in r.notes),
+            unknown_columns=merge_columns(name for r in reports for name in r.unknown_columns),
         )  # fmt: skip
 
     # ---- people -----------------------------------------------------------------------------------------------
@@ -311,10 +317,16 @@ class PipeReport:
             lines.append(f"  rejected {r}")
         if self.rejected_rows and self.rejects_target:
             lines.append(f"  rejects: {self.rejects_target}")
+        if self.unknown_columns:
+            lines.append(f"  unknown to the model: {self._shown_columns()}")
         lines.extend(f"  note: {note}" for note in self.notes)
         if self.exception:
             lines.append(f"  {self.exception.type}: {self.exception.message}")
         return "\n".join(lines)
+
+    def _shown_columns(self) -> str:
+        more = ", ..." if len(self.unknown_columns) == MAX_UNKNOWN_COLUMNS else ""
+        return shorten(", ".join(self.unknown_columns), MAX_NOTE_CHARS) + more
 
     def _time_line(self) -> str:
         parts = {
@@ -341,6 +353,8 @@ class PipeReport:
         }  # fmt: skip
         if self.rejected_rows and self.rejects_target:
             rows["rejects"] = self.rejects_target
+        if self.unknown_columns:
+            rows["unknown columns"] = self._shown_columns()
         for rejection in self.rejections[:5]:
             rows[f"{rejection.field or 'row'}: {rejection.type}"] = f"{rejection.count:,} x, e.g. {rejection.where}"
         if self.exception:
@@ -364,6 +378,12 @@ def merge_rejections(groups: Iterable[Iterable[RejectionSummary]]) -> tuple[Reje
 def merge_notes(notes: Iterable[str]) -> tuple[str, ...]:
     """Each note once, shortened, at most `MAX_NOTES` of them."""
     return tuple(dict.fromkeys(shorten(note, MAX_NOTE_CHARS) for note in notes))[:MAX_NOTES]
+
+
+def merge_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, shortened, at most `MAX_UNKNOWN_COLUMNS` of them."""
+    unique = dict.fromkeys(shorten(name, MAX_COLUMN_CHARS) for name in names)
+    return tuple(unique)[:MAX_UNKNOWN_COLUMNS]
 
 
 def describe_exception(error: BaseException, traceback_text: str = "") -> ExceptionInfo:

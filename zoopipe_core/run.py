@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from zoopipe_core.adapters.base import Reader, ReadRequest, Writer
-from zoopipe_core.batches.model import Column, ModelBatch
+from zoopipe_core.adapters.discard import Discard
+from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
@@ -39,7 +40,7 @@ from zoopipe_core.hooks import BaseHook
 from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.memory import LoadMemory
 from zoopipe_core.progress import LoadProgress
-from zoopipe_core.report import PipeStatus
+from zoopipe_core.report import PipeStatus, merge_columns
 from zoopipe_core.schema.plan import ModelPlan, plan_of
 from zoopipe_core.schema.validate import Validated, Validator
 
@@ -119,25 +120,6 @@ class _Done:
     encoded_rejects: Any
 
 
-class _Discard(Writer):
-    """The target of a pipe without one: rows are validated and counted."""
-
-    def start(self, types: Mapping[str, ColumnType]) -> None:
-        return
-
-    def write(self, batch: ModelBatch) -> None:
-        return
-
-    def prepare(self) -> None:
-        return
-
-    def publish(self) -> None:
-        return
-
-    def abort(self) -> None:
-        return
-
-
 class _Load:
     def __init__(self, pipe: Pipe, progress: LoadProgress, stop: threading.Event, memory: LoadMemory) -> None:
         self._pipe = pipe
@@ -160,6 +142,7 @@ class _Load:
         self._rejects: Writer | None = None
         self._reject_names: list[str] | None = None
         self._source_types: Mapping[str, ColumnType] | None = None
+        self._unknown: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Read, write, publish.
@@ -174,7 +157,8 @@ class _Load:
             with pipe.input_adapter.open(self._request()) as reader:
                 self._source_types = reader.columns
                 self._check_columns(pipe.input_adapter.label, reader.columns, reader.duplicates)
-                self._writer = writer = self._memory.open_writer() or _Discard()
+                self._list_unknown(reader.columns or ())
+                self._writer = writer = self._memory.open_writer() or Discard()
                 if pipe.error_output_adapter is not None:
                     self._rejects = pipe.error_output_adapter.open()
                 self._start_early(writer)
@@ -219,6 +203,15 @@ class _Load:
         if missing:
             raise ColumnNotFoundError.build(self._plan.name, missing, source, columns)
 
+    def _list_unknown(self, columns: Iterable[str]) -> None:
+        """Tell the report which columns neither the model nor a hook looks at."""
+        if self._plan is None or self._plan.source_columns is None:
+            return
+        hooks = (*self._before.hooks, *self._after.hooks)
+        known = self._plan.source_columns.union(*(hook.columns or () for hook in hooks))
+        self._unknown = merge_columns([*self._unknown, *(name for name in columns if name not in known)])
+        self._progress.set(unknown_columns=self._unknown)
+
     # ---- batches ----------------------------------------------------------------------------------------------
 
     def _process(self, reader: Reader, writer: Writer) -> None:
@@ -250,6 +243,7 @@ class _Load:
                 if batch.source != checked and batch.num_rows and reader.columns is not None:
                     checked = batch.source
                     self._check_columns(batch.source, batch.batch.schema.names, taken.duplicates)
+                    self._list_unknown(batch.batch.schema.names)
                 for piece in batch.split(self._batch_size):
                     first_id = self._progress.count("read_rows") + reader.first_record
                     self._progress.add(read_rows=piece.num_records)
