@@ -36,6 +36,7 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "zoopipe-plugins",
         "name": "ZooPipe",
         "description": "Declarative, validated, atomic data loads.",
+        "task-decorators": [{"name": "zoopipe", "class-name": "zoopipe_airflow.decorators.zoopipe_task"}],
     }
 
 

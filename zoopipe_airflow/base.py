@@ -9,7 +9,7 @@ execute ─▶ build ─▶ run ─▶ report ─▶ return value (XCom)
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ class LoadOperator(BaseOperator):
 
     ui_color = "#d9efe3"
     ui_fgcolor = "#12372a"
-    shallow_copy_attrs = ("engine",)
+    shallow_copy_attrs: Sequence[str] = ("engine",)
     operator_extra_links = (LoadReportLink(),)
 
     _killed = False
