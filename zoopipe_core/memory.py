@@ -13,8 +13,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+import pydantic
 
 from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.adapters.ledger import COMPLETED, Ledger, LoadKey, LoadRecord, digest
@@ -63,11 +67,12 @@ class LoadMemory:
         """The how manieth try this is, as far as is known."""
         return 1 if self.key is None else self.key.attempt
 
-    def begin(self, report: PipeReport) -> None:
+    def begin(self, report: PipeReport, *, at_once: bool = False) -> None:
         """Look whether the load is done; nothing is read for that.
 
         Args:
             report: of the run, which begins.
+            at_once: `open_writer`, or `release`, follows without delay: what was opened to look may stay open for it.
 
         Raises:
             AlreadyLoadedError, LoadIdError: as `LoadKey.check`.
@@ -81,6 +86,8 @@ class LoadMemory:
         if ledger is None:
             return
         self._ledger = ledger
+        if at_once:
+            ledger.hold()
         key = self.key = self._key(output)
         if not self._is_named:
             return
@@ -131,8 +138,14 @@ class LoadMemory:
             AlreadyLoadedError, LoadIdError, LoadLockedError: as `OutputAdapter.open_load`.
         """
         if self._output is not None:
-            self._writer = self._output.open() if self.key is None else self._output.open_load(self.key)
+            open_load = self._output.open_load
+            self._writer = self._output.open() if self.key is None else open_load(self.key, self._ledger)
         return self._writer
+
+    def release(self) -> None:
+        """Nothing is opened any more: close what was kept for that."""
+        if self._ledger is not None:
+            self._ledger.release()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -179,8 +192,10 @@ class LoadMemory:
         return LoadRecord.of(self.key, self._ledger.target, self._output.mode, report, _versions())
 
 
+@cache
 def _versions() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("zoopipe-plugins", "pyarrow", "pydantic"))
+    # That of ours only from its metadata, which take some milliseconds to find and to read.
+    return f"zoopipe-plugins {version('zoopipe-plugins')}, pyarrow {pa.__version__}, pydantic {pydantic.VERSION}"
 
 
 def _schema(pipe: Pipe) -> str:

@@ -152,7 +152,7 @@ class _Load:
         """
         pipe = self._pipe
         try:
-            self._memory.begin(self._progress.snapshot())
+            self._memory.begin(self._progress.snapshot(), at_once=True)
             self._progress.set(load_id=self._memory.load_id, attempt=self._memory.attempt)
             with pipe.input_adapter.open(self._request()) as reader:
                 self._source_types = reader.columns
@@ -402,12 +402,12 @@ class _Load:
     def _undo(self, error: BaseException) -> None:
         """Abort both outputs. `error` stays the one that counts; what fails here is noted on it."""
         # The one that was opened first goes last: it may have made the folder of both.
-        for writer in (self._rejects, self._writer):
-            if writer is not None:
-                try:
-                    writer.abort()
-                except Exception as second:  # noqa: BLE001  kept as a note of the error that is about to be raised
-                    error.add_note(f"while undoing the load, {type(second).__name__}: {second}")
+        aborts = [writer.abort for writer in (self._rejects, self._writer) if writer is not None]
+        for undo in (*aborts, self._memory.release):
+            try:
+                undo()
+            except Exception as second:  # noqa: BLE001  kept as a note of the error that is about to be raised
+                error.add_note(f"while undoing the load, {type(second).__name__}: {second}")
 
     def _look_at_stop(self) -> None:
         if self._stop.is_set():

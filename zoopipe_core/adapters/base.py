@@ -330,8 +330,12 @@ class OutputAdapter(_Adapter):
         """Where the target remembers its loads; None if it does not."""
         return None
 
-    def open_load(self, key: LoadKey) -> Writer:
+    def open_load(self, key: LoadKey, ledger: Ledger | None = None) -> Writer:
         """As `open`, for a load that has a name: keeps other loads away for as long as the writer is open.
+
+        Args:
+            key: which load this is.
+            ledger: of this target; what it holds open may be used on.
 
         Raises:
             AlreadyLoadedError, LoadIdError: as `LoadKey.check`.

@@ -185,7 +185,7 @@ Decide = Callable[[LoadRecord | None], LoadRecord | None]
 
 
 class Ledger(ABC):
-    """The records of one target. Each call looks anew, and keeps nothing open."""
+    """The records of one target. Each call looks anew, and keeps nothing open, unless `hold` was called."""
 
     @property
     @abstractmethod
@@ -221,6 +221,14 @@ class Ledger(ABC):
             DatabaseError, TargetError: the ledger cannot be written.
             LoadLockedError: the load is under way elsewhere.
         """
+
+    def hold(self) -> None:
+        """Keep open what the next call opens, for `OutputAdapter.open_load`, which follows at once, or `release`."""
+        return
+
+    def release(self) -> None:
+        """Close what was kept; harmless if there is nothing."""
+        return
 
 
 def digest(parts: Iterable[str]) -> str:

@@ -20,9 +20,10 @@ from pydantic_core import to_json
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey
 from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
-from zoopipe_core.adapters.sql_database import Database, Decoded, Select
-from zoopipe_core.adapters.sql_ledger import SQLLedger
+from zoopipe_core.adapters.sql_database import Database, Decoded
+from zoopipe_core.adapters.sql_ledger import LedgerTable, SQLLedger
 from zoopipe_core.adapters.sql_names import TableName, check_length, check_statements, parse_table_name
+from zoopipe_core.adapters.sql_select import Select
 from zoopipe_core.adapters.sql_target import TargetTable, WriteSpec
 from zoopipe_core.adapters.sql_writer import SQLWriter
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
@@ -186,15 +187,15 @@ class SQLOutputAdapter(OutputAdapter):
     def ledger(self) -> Ledger:
         """The table ``_zoopipe_loads`` in the schema of the target."""
         url, table = self._place()
-        return SQLLedger(lambda read_only: connect(url, read_only=read_only), table)
+        return SQLLedger(lambda read_only: connect(url, read_only=read_only), table, is_server=not url.path)
 
     def open(self) -> Writer:
-        return self._open(None)
+        return self._open(None, None)
 
-    def open_load(self, key: LoadKey) -> Writer:
-        return self._open(key)
+    def open_load(self, key: LoadKey, ledger: Ledger | None = None) -> Writer:
+        return self._open(key, ledger.take() if isinstance(ledger, SQLLedger) else None)
 
-    def _open(self, key: LoadKey | None) -> Writer:
+    def _open(self, key: LoadKey | None, ledger: LedgerTable | None) -> Writer:
         url, table = self._place()
         spec = WriteSpec(
             self.mode,
@@ -205,7 +206,8 @@ class SQLOutputAdapter(OutputAdapter):
             tuple(self.pre_sql),
             tuple(self.post_sql),
         )
-        return SQLWriter(TargetTable(lambda: connect(url, read_only=False), table, spec, self.label, key), self.label)
+        target = TargetTable(lambda: connect(url, read_only=False), table, spec, self.label, key, ledger)
+        return SQLWriter(target, self.label)
 
     def _place(self) -> tuple[DatabaseURL, TableName]:
         url, table = resolve_uri(self.uri), parse_table_name(self.table_name)

@@ -18,10 +18,10 @@ from typing import Any
 import pyarrow as pa
 
 from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Decide, Ledger, LoadRecord
-from zoopipe_core.adapters.sql_database import Database
+from zoopipe_core.adapters.sql_database import Database, ExistingTable
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_types import AWARE
-from zoopipe_core.errors import LoadLockedError, SourceNotFoundError, ZoopipeError
+from zoopipe_core.errors import DatabaseConnectionError, LoadLockedError, SourceNotFoundError, ZoopipeError
 from zoopipe_core.report import PipeReport
 
 __all__ = ["LEDGER", "LOAD_SECONDS", "LedgerTable", "SQLLedger", "load_lock", "under_way"]
@@ -63,21 +63,27 @@ class LedgerTable:
     Args:
         database: the connection, within a transaction or not.
         target: the full name of the table whose loads are meant; it need not exist.
+
+    Attributes:
+        database, table: as given.
     """
 
     def __init__(self, database: Database, target: TableName) -> None:
-        self._database = database
+        self.database = database
+        self.table = target
         self._name = TableName(LEDGER, target.schema)
-        self._target = target
+        self._found: ExistingTable | None = None
 
     @property
     def target(self) -> str:
         """The name of the target in records."""
-        return str(self._target)
+        return str(self.table)
 
     def exists(self) -> bool:
-        """Whether there is a ledger."""
-        return self._database.find(self._name) is not None
+        """Whether there is a ledger. One that was seen is not looked for again: nobody removes it during a load."""
+        if self._found is None:
+            self._found = self.database.find(self._name)
+        return self._found is not None
 
     def make(self) -> None:
         """Make the ledger if there is none.
@@ -87,7 +93,7 @@ class LedgerTable:
         """
         if self.exists():
             return
-        database = self._database
+        database = self.database
         database.lock(f"ledger {self._name}", exclusive=True, seconds=LOAD_SECONDS)
         columns = [
             f"{quote(name)} {database.type_name(kind)}{'' if name in ('started_at', 'committed_at') else ' NOT NULL'}"
@@ -100,14 +106,15 @@ class LedgerTable:
         """Raises:
         TargetError: this user may not make the ledger, or may not write to it.
         """
-        self._database.check_writable(self._name, self._database.find(self._name))
+        self.exists()
+        self.database.check_writable(self._name, self._found)
 
     def enter(self) -> None:
         """Make the ledger in a transaction of its own, where two loads could otherwise not make it side by side.
 
         Called outside of a transaction, and followed by `leave`.
         """
-        if not self._database.makes_tables_alone:
+        if not self.database.makes_tables_alone:
             return
         with _making:
             if not self.exists():
@@ -117,7 +124,7 @@ class LedgerTable:
 
     def leave(self) -> None:
         """The writer is about to close: a ledger that was made for it, and that nobody has used, is removed again."""
-        if not self._database.makes_tables_alone:
+        if not self.database.makes_tables_alone:
             return
         with _making:
             _users[self._place] -= 1
@@ -126,16 +133,17 @@ class LedgerTable:
             del _users[self._place]
             if self._place in _fresh:
                 _fresh.discard(self._place)
-                if not self._database.execute(f"SELECT count(*) FROM {self._name.sql}")[0][0]:  # noqa: S608  quoted
-                    self._database.execute(f"DROP TABLE {self._name.sql}")
+                if not self.database.execute(f"SELECT count(*) FROM {self._name.sql}")[0][0]:  # noqa: S608  quoted
+                    self.database.execute(f"DROP TABLE {self._name.sql}")
+                    self._found = None
 
     @property
     def _place(self) -> str:
-        return f"{self._database.url.path}::{self._name}"
+        return f"{self.database.url.path}::{self._name}"
 
     def find(self, load_id: str) -> LoadRecord | None:
         """The record of a load, if its table is there."""
-        found = self._read(f"AND {quote('load_id')} = {self._database.mark(1)}", [load_id])
+        found = self._read(f"AND {quote('load_id')} = {self.database.mark(1)}", [load_id])
         return found[0] if found else None
 
     def records(self) -> list[LoadRecord]:
@@ -143,7 +151,7 @@ class LedgerTable:
         return self._read(f"ORDER BY {quote('started_at')}, {quote('load_id')}", [])
 
     def _read(self, rest: str, parameters: Sequence[str]) -> list[LoadRecord]:
-        database = self._database
+        database = self.database
         if not self.exists():
             return []
         shown = ", ".join(
@@ -154,7 +162,7 @@ class LedgerTable:
             [self.target, *parameters],
         )
         records = [_record(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
-        if records and database.find(self._target) is None:
+        if any(record.status == COMPLETED for record in records) and database.find(self.table) is None:
             # Somebody has dropped the table, and with it what was loaded.
             return [_replaced(record) for record in records]
         return records
@@ -167,7 +175,7 @@ class LedgerTable:
             alone: nothing of earlier loads is left in the table.
         """
         self.make()
-        database, name = self._database, self._name.sql
+        database, name = self.database, self._name.sql
         if alone:
             database.execute(
                 f"UPDATE {name} SET {quote('status')} = '{REPLACED}' WHERE {quote('target')} = {database.mark(0)}"  # noqa: S608
@@ -197,7 +205,7 @@ class LedgerTable:
 
     def _value(self, place: int, column: str) -> str:
         """A parameter, given as text, as a value of the column."""
-        database, kind = self._database, _COLUMNS[column]
+        database, kind = self.database, _COLUMNS[column]
         mark = database.mark(place)
         if kind == _TEXT:
             return mark
@@ -213,15 +221,41 @@ class SQLLedger(Ledger):
     Args:
         connect: opens the database; the argument says whether to read only.
         table: as the user names it.
+        is_server: the database is no file that a connection for writing would make, or keep others from.
     """
 
-    def __init__(self, connect: Callable[[bool], Database], table: TableName) -> None:
+    def __init__(self, connect: Callable[[bool], Database], table: TableName, *, is_server: bool) -> None:
         self._connect = connect
         self._table = table
+        self._is_server = is_server
+        self._holds = False
+        self._held: LedgerTable | None = None
 
     @property
     def target(self) -> str:
         return str(self._table)
+
+    def hold(self) -> None:
+        # A connection to PostgreSQL takes 30 ms and more, one to DuckDB is a checkpoint when it is closed.
+        self._holds = True
+
+    def release(self) -> None:
+        held, self._held, self._holds = self._held, None, False
+        if held is not None:
+            held.database.close()
+
+    def take(self) -> LedgerTable | None:
+        """The connection that was kept, outside of a transaction; who takes it closes it. None if there is none."""
+        held, self._held, self._holds = self._held, None, False
+        if held is None or not self._is_server:
+            return held
+        try:
+            held.database.execute("SELECT 1")
+            held.database.rollback()
+        except DatabaseConnectionError:  # a server lets go of those that are idle
+            held.database.close()
+            return None
+        return held
 
     @contextmanager
     def _open(self, read_only: bool) -> Iterator[LedgerTable]:
@@ -231,7 +265,26 @@ class SQLLedger(Ledger):
         finally:
             database.close()
 
+    @contextmanager
+    def _open_to_hold(self) -> Iterator[LedgerTable]:
+        """For writing; kept after the block, if it should be and the block has not failed."""
+        database, kept = self._connect(False), False
+        try:
+            table = LedgerTable(database, database.full_name(self._table))
+            yield table
+            if self._holds:
+                self.release()
+                self._held, kept = table, True
+        finally:
+            if not kept:
+                database.close()
+
     def find(self, load_id: str) -> LoadRecord | None:
+        if self._holds and self._is_server:
+            with self._open_to_hold() as table:
+                found = table.find(load_id)
+                table.database.rollback()
+                return found
         try:
             with self._open(True) as table:
                 return table.find(load_id)
@@ -246,19 +299,16 @@ class SQLLedger(Ledger):
             return []
 
     def note(self, load_id: str, decide: Decide) -> None:
-        database = self._connect(False)
-        try:
-            table = LedgerTable(database, database.full_name(self._table))
+        with self._open_to_hold() as table:
             table.enter()
             try:
-                _note(database, table, load_id, decide)
+                _note(table, load_id, decide)
             finally:
                 table.leave()
-        finally:
-            database.close()
 
 
-def _note(database: Database, table: LedgerTable, load_id: str, decide: Decide) -> None:
+def _note(table: LedgerTable, load_id: str, decide: Decide) -> None:
+    database = table.database
     database.begin()
     try:
         if not database.lock(load_lock(table.target, load_id), exclusive=True, seconds=LOAD_SECONDS):

@@ -71,6 +71,7 @@ class TargetTable:
         spec: how to write it.
         label: what messages call it.
         key: which load this is; None: nothing is looked up, or remembered.
+        ledger: of the table, over a connection that is used on; None: one is opened.
 
     Attributes:
         columns: those that rows go into, by the names that they have in the rows.
@@ -86,7 +87,13 @@ class TargetTable:
     """
 
     def __init__(
-        self, connect: Callable[[], Database], table: TableName, spec: WriteSpec, label: str, key: LoadKey | None
+        self,
+        connect: Callable[[], Database],
+        table: TableName,
+        spec: WriteSpec,
+        label: str,
+        key: LoadKey | None,
+        ledger: LedgerTable | None = None,
     ) -> None:
         self._connect = connect
         self._spec = spec
@@ -101,13 +108,13 @@ class TargetTable:
         self._widened: tuple[str, ...] = ()
         self._belongings: list[str] = []
         self.notes: tuple[str, ...] = ()
-        self.database = database = connect()
+        self.database = database = connect() if ledger is None else ledger.database
         self.planner = ColumnPlanner(database, label)
         self._staging: TableName | None = None
         self._created = self._closed = self._uses_ledger = False
         try:
-            self._table = database.full_name(table)
-            self._ledger = LedgerTable(database, self._table)
+            self._ledger = ledger or LedgerTable(database, database.full_name(table))
+            self._table = self._ledger.table
             if key is not None:
                 self._ledger.enter()
                 self._uses_ledger = True
