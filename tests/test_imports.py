@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"report"}, {"registry"}, {"kernels"}),
     ({"batches"},),
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}),
-    ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display"},),
+    ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display", "undo"},),
     ({"engines"}, {"coordinators"}),
     ({"manager", "managing"},),
     ({"testing"}, {"__main__", "cli"}),
@@ -61,6 +61,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "zoopipe_core/adapters/duckdb.py",
         "zoopipe_core/adapters/sql_duckdb.py",
         "zoopipe_core/coordinators/tables_duckdb.py",
+        "zoopipe_airflow/hooks.py",
     ),
     "numba": ("zoopipe_core/kernels/*",),
     "pandas": ("zoopipe_core/adapters/pandas.py", "zoopipe_core/adapters/python.py"),
@@ -71,7 +72,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 # What an integration may import of the core, besides the names of `zoopipe_core.__all__`: engines
 # that need an extra have no public name at the top.
-PUBLIC_MODULES = {"zoopipe_core.engines.ray", "zoopipe_core.engines.dask"}
+PUBLIC_MODULES = {"zoopipe_core.engines.ray", "zoopipe_core.engines.dask", "zoopipe_core.undo"}
 
 # A DAG file is parsed again and again and a small load starts a process: neither may pay for these.
 NOT_LOADED = (

@@ -9,13 +9,13 @@ from __future__ import annotations
 import html
 import re
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoopipe_core import PipeReport
 
-__all__ = ["artifact_key", "report_markdown"]
+__all__ = ["artifact_key", "report_markdown", "report_table"]
 
 MAX_PIPES = 100  # a page of a thousand rows is read by nobody
 
@@ -32,13 +32,46 @@ def artifact_key(name: str) -> str:
     return "-".join(["load", *words])
 
 
-def report_markdown(report: PipeReport, pipes: Sequence[PipeReport] = ()) -> str:
+def report_table(reports: Iterable[PipeReport]) -> list[dict[str, Any]]:
+    """A row for each pipe or shard, as Prefect's table artifacts take it: names of columns and plain values.
+
+    Args:
+        reports: those that failed come first, and at most 100 are shown.
+
+    >>> from zoopipe_core import PipeReport
+    >>> [row] = report_table([PipeReport(source="a.csv", target="b.csv", loaded_rows=3)])
+    >>> row["source"], row["loaded"]
+    ('a.csv', 3)
+    """
+    return [
+        {
+            "pipe": report.pipe_index,
+            "source": report.source,
+            "target": report.target,
+            "status": report.status.name,
+            "read": report.read_rows,
+            "loaded": report.loaded_rows,
+            "rejected": report.rejected_rows,
+            "filtered": report.filtered_rows,
+            "seconds": round(report.duration_seconds, 2),
+            "rows/s": round(report.items_per_second),
+            "attempt": report.attempt,
+            "load id": report.load_id or "",
+        }
+        for report in _shown_first(reports)[:MAX_PIPES]
+    ]
+
+
+def report_markdown(
+    report: PipeReport, pipes: Sequence[PipeReport] = (), links: Mapping[str, str] | None = None
+) -> str:
     """The report as a page: what became of the rows, where the time went, the commonest rejections, the error.
 
     Args:
         report: of the load as a whole.
         pipes: the reports of the pipes or shards that it is made of, which become a table: those that failed first,
             and at most 100 of them.
+        links: what they are called, and where they lead; for the end of the page.
 
     >>> from zoopipe_core import PipeReport, PipeStatus
     >>> page = report_markdown(PipeReport(source="a.csv", target="b.csv", status=PipeStatus.COMPLETED, read_rows=3))
@@ -64,12 +97,16 @@ def report_markdown(report: PipeReport, pipes: Sequence[PipeReport] = ()) -> str
         parts.append("\n".join(f"- {_text(note)}" for note in report.notes))
     if report.exception is not None:
         parts += ["#### Error", f"**{_text(report.exception.type)}**", _preformatted(report.exception.message)]
+    if report.load_id:
+        parts.append(f"Load id: {_text(report.load_id)}")
+    if links:
+        parts.append(" · ".join(f"[{_text(name)}](<{_address(url)}>)" for name, url in links.items()))
     return "\n\n".join(parts) + "\n"
 
 
 def _pipes(reports: Sequence[PipeReport]) -> list[str]:
     head = ["pipe", "source", "target", "status", "read", "loaded", "rejected", "filtered", "seconds", "attempt"]
-    shown = sorted(reports, key=lambda report: not report.has_error)[:MAX_PIPES]
+    shown = _shown_first(reports)[:MAX_PIPES]
     rows = [
         [
             str(report.pipe_index),
@@ -84,6 +121,11 @@ def _pipes(reports: Sequence[PipeReport]) -> list[str]:
     ]
     hidden = len(reports) - len(shown)
     return [_table(head, rows), *([f"And {hidden:,} more."] if hidden else [])]
+
+
+def _shown_first(reports: Iterable[PipeReport]) -> list[PipeReport]:
+    """Those that failed, then the others, each in order."""
+    return sorted(reports, key=lambda report: not report.has_error)
 
 
 def _row_counts(report: PipeReport) -> list[str]:
@@ -110,6 +152,11 @@ def _text(value: str) -> str:
     """`value` on one line, with everything that Markdown or HTML would read as markup taken literally."""
     escaped = html.escape(" ".join(value.split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", escaped)
+
+
+def _address(url: str) -> str:
+    """`url` as it may stand between angle brackets."""
+    return "".join(f"%{ord(letter):02X}" if letter in '<>\\"\r\n ' else letter for letter in url)
 
 
 def _preformatted(value: str) -> str:

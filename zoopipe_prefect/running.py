@@ -1,7 +1,7 @@
 """The body that all tasks share: run a load, show how it goes, keep its report, hand it back.
 
 load.run() ─▶ progress artifact, about once a second     flow run cancelled? ─▶ load.shutdown()
-    └─ ended, in whatever way ─▶ log, report artifact ─▶ Completed with the report, or raised
+    └─ ended, in whatever way ─▶ log, artifacts, event, assets ─▶ Completed with the report, or raised
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
 from zoopipe_core import Pipe, PipeManager, PipeReport, PipeStatus
-from zoopipe_prefect.artifacts import artifact_key, report_markdown
+from zoopipe_prefect.artifacts import artifact_key, report_markdown, report_table
+from zoopipe_prefect.lineage import emit_load_event, record_assets
 from zoopipe_prefect.states import SYNC, completed, fault_can_pass
 
 __all__ = ["run_load"]
@@ -51,12 +57,28 @@ def run_load(load: Pipe | PipeManager, name: str, *, as_report: bool, independen
         report = load.report
         pipes = load.pipe_reports if isinstance(load, PipeManager) else []
         logger.log(logging.ERROR if report.has_error else logging.INFO, "%s", report)
-        with reporting_failures_as_warnings(logger):
-            create_markdown_artifact(report_markdown(report, pipes), artifact_key(name), report.status.name, **SYNC)
+        _tell(report, pipes, name, independent, logger)
     if independent:
         _raise_for_pipes(pipes)
     report.raise_for_status()
     return completed(report, report if as_report else _as_json(report, load, pipes))
+
+
+def _tell(report: PipeReport, pipes: Sequence[PipeReport], name: str, independent: bool, logger: Any) -> None:
+    """Leave what there is to know of a load where Prefect shows it."""
+    key, status = artifact_key(name), report.status.name
+    with reporting_failures_as_warnings(logger):
+        emit_load_event(report)
+        record_assets(report, pipes if independent else ())
+    with reporting_failures_as_warnings(logger):
+        create_markdown_artifact(report_markdown(report, pipes, _links()), key, status, **SYNC)
+        create_table_artifact(report_table(pipes or [report]), f"{key}-pipes", status, **SYNC)
+
+
+def _links() -> dict[str, str]:
+    """The pages of the runs, where there is a UI."""
+    links = {"flow run": flow_run.ui_url, "task run": task_run.ui_url}
+    return {name: url for name, url in links.items() if url}
 
 
 def _as_json(report: PipeReport, load: Pipe | PipeManager, pipes: Sequence[PipeReport]) -> dict[str, Any]:

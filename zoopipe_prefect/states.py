@@ -8,10 +8,13 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
+from prefect.transactions import Transaction
 
 from zoopipe_core import PipeReport
+from zoopipe_prefect.load_ids import CALLED
 
 __all__ = ["SYNC", "LoadTask", "completed", "fault_can_pass", "load_task"]
 
@@ -98,7 +101,12 @@ class LoadTask(Task[P, R]):
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:  # type: ignore[override]
         run: Callable[..., Any] = super().__call__
-        result = run(*args, return_state=return_state, **kwargs)
+        # A task within a task is as little in order as that one.
+        before = CALLED.set(TaskRunContext.get() is None)
+        try:
+            result = run(*args, return_state=return_state, **kwargs)
+        finally:
+            CALLED.reset(before)
         if isinstance(result, State) and not return_state:
             return result.result(**SYNC)
         return result
@@ -112,11 +120,14 @@ class LoadTask(Task[P, R]):
         return same_class
 
 
-def load_task(run_name: Callable[[], str]) -> Callable[[Callable[P, R]], LoadTask[P, R]]:
+def load_task(
+    run_name: Callable[[], str], on_rollback: Callable[[Transaction], None]
+) -> Callable[[Callable[P, R]], LoadTask[P, R]]:
     """Make a `LoadTask` of a function: not cached, and run again after faults that can pass.
 
     Args:
         run_name: what names a task run, called within it.
+        on_rollback: called if a later step of the task run's transaction fails.
     """
 
     def make(function: Callable[P, R]) -> LoadTask[P, R]:
@@ -127,6 +138,7 @@ def load_task(run_name: Callable[[], str]) -> Callable[[Callable[P, R]], LoadTas
             retries=RETRIES,
             retry_delay_seconds=exponential_backoff(FIRST_RETRY_SECONDS),
             retry_condition_fn=_worth_a_retry,
+            on_rollback=[on_rollback],
             tags={"zoopipe"},
         )
 

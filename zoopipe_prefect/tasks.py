@@ -7,6 +7,7 @@ it has ended, however it ended, and the report as the task's result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prefect.runtime import task_run
@@ -14,6 +15,8 @@ from prefect.utilities.annotations import quote
 
 from zoopipe_core import Pipe, PipeManager, PipeReport
 from zoopipe_prefect.engines import engine_in_use
+from zoopipe_prefect.load_ids import default_load_id
+from zoopipe_prefect.rollback import prepare_rollback, undo_loads
 from zoopipe_prefect.running import run_load
 from zoopipe_prefect.states import load_task
 
@@ -31,6 +34,12 @@ def _run_name(parameter: str) -> Callable[[], str]:
     return name
 
 
+def _named(pipe: Pipe, name: str | None, index: int = 0) -> Pipe:
+    """The pipe with the load id that it needs; without one where it needs none."""
+    load_id = default_load_id(pipe, name, index)
+    return pipe if load_id == pipe.load_id else replace(pipe, load_id=load_id)
+
+
 def _name(loads: Any, name: str | None) -> str:
     """What a load is called; total, since a task that is given nonsense has to get so far as to say so."""
     if name is not None:
@@ -40,18 +49,25 @@ def _name(loads: Any, name: str | None) -> str:
     return PipeReport.merge(pipe.report for pipe in pipes if isinstance(pipe, Pipe)).target or "nothing"
 
 
-@load_task(_run_name("pipe"))
-def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False) -> Any:
+@load_task(_run_name("pipe"), undo_loads)
+def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False, load_id_column: str | None = None) -> Any:
     """Run a pipe as a Prefect task and return its report as plain JSON.
 
     Args:
         pipe: the load.
         name: what the task run (``load-{name}``) and its artifact are called; default: the pipe's target.
         as_report: return a `PipeReport` instead.
+        load_id_column: give each row the id of its load as a column of this name. If a later step of a
+            ``prefect.transactions.transaction`` fails, the rows are then taken out again.
 
-    The report is kept as a Markdown artifact whose key is made from the name, so that Prefect shows the history of
-    the load. It is written before the task succeeds or fails. A load of more than a second shows its progress.
-    The task run ends as ``Completed``, or ``CompletedWithErrors`` if rows were rejected, with their number.
+    The report is kept as a Markdown artifact whose key is made from the name, and as a table artifact (``-pipes``), so
+    that Prefect shows the history of the load. They are written before the task succeeds or fails. A load of more than
+    a second shows its progress. The task run ends as ``Completed``, or ``CompletedWithErrors`` if rows were rejected,
+    with their number. It has made the target as an asset, and an event ``zoopipe.load.completed`` (or ``.failed``,
+    ``.aborted``) tells of it.
+
+    A pipe without a load id gets one of the flow run where rows are added that no file's state tells apart: a flow run
+    that is tried again does not add them again.
 
     A fault that may pass (connection lost, worker died) is tried again, twice, after 10 and 20 seconds; one that
     stays (a bad model, a missing column, too many rejects) is not. Cancelling the flow run, a timeout or a signal
@@ -64,6 +80,7 @@ def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False) -> An
         LoadFailedError: the load failed and nothing was published; its cause is the original exception, its
             ``report`` the `PipeReport`.
         LoadAbortedError: the load was cancelled.
+        SpecError: `load_id_column` is given, and what the load would do cannot be undone by removing rows.
 
     .. code-block:: python
 
@@ -78,10 +95,11 @@ def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False) -> An
 
     With Prefect's own options: ``run_pipe.with_options(retries=5, retry_delay_seconds=60)(pipe)``.
     """
-    return run_load(pipe, _name(pipe, name), as_report=as_report)
+    load = _named(pipe, name) if load_id_column is None else prepare_rollback(pipe, name, load_id_column)
+    return run_load(load, _name(pipe, name), as_report=as_report)
 
 
-@load_task(_run_name("pipes"))
+@load_task(_run_name("pipes"), undo_loads)
 def run_pipes(
     pipes: Sequence[Pipe], engine: BaseEngine | str | None = None, name: str | None = None, as_report: bool = False
 ) -> Any:
@@ -107,11 +125,11 @@ def run_pipes(
         run_pipes([Pipe(path, f"out/{path.stem}.parquet", None, User) for path in Path("in").glob("*.csv")])
     """
     with engine_in_use(engine) as used:
-        manager = PipeManager(pipes, used)
+        manager = PipeManager([_named(pipe, name, index) for index, pipe in enumerate(pipes)], used)
         return run_load(manager, _name(pipes, name), as_report=as_report, independent=True)
 
 
-@load_task(_run_name("pipe"))
+@load_task(_run_name("pipe"), undo_loads)
 def parallelize_pipe(
     pipe: Pipe,
     workers: int,
@@ -120,6 +138,7 @@ def parallelize_pipe(
     retries: int = 0,
     name: str | None = None,
     as_report: bool = False,
+    load_id_column: str | None = None,
 ) -> Any:
     """Run one pipe by several workers as one Prefect task and return its report as plain JSON.
 
@@ -132,11 +151,12 @@ def parallelize_pipe(
             retries run all of it again.
         name: as for `run_pipe`.
         as_report: as for `run_pipe`. The JSON has the report of each shard, in order, under ``"pipes"``.
+        load_id_column: as for `run_pipe`.
 
     Raises:
         LoadFailedError: a shard failed, and nothing was published.
         LoadAbortedError: the load was cancelled.
-        SpecError: an argument is out of range.
+        SpecError: an argument is out of range, or `load_id_column` is of no use.
         ValueError: there is no engine of this name.
 
     .. code-block:: python
@@ -144,5 +164,6 @@ def parallelize_pipe(
         parallelize_pipe(Pipe("flights.csv", "duckdb:///warehouse.duckdb::flights", None, Flight), workers=4)
     """
     with engine_in_use(engine) as used:
-        manager = PipeManager.parallelize_pipe(pipe, workers, merge, engine=used, retries=retries)
+        load = _named(pipe, name) if load_id_column is None else prepare_rollback(pipe, name, load_id_column)
+        manager = PipeManager.parallelize_pipe(load, workers, merge, engine=used, retries=retries)
         return run_load(manager, _name(pipe, name), as_report=as_report)
