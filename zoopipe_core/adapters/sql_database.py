@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.sql_connect import DatabaseURL
 from zoopipe_core.adapters.sql_names import TableName, quote, show_names
+from zoopipe_core.adapters.sql_select import Select
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SourceNotFoundError
 
@@ -29,12 +30,9 @@ __all__ = [
     "Decoder",
     "ExistingColumn",
     "ExistingTable",
-    "KeyRange",
     "ResultColumn",
     "ResultSet",
-    "Rewrite",
     "SQLType",
-    "Select",
 ]
 
 
@@ -76,49 +74,6 @@ class ExistingTable:
     columns: tuple[ExistingColumn, ...]
     is_view: bool = False
     has_triggers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRange:
-    """The rows whose key lies in a range.
-
-    Attributes:
-        column: the key; None: the place of a row in its table (PostgreSQL's ``ctid``).
-        low, high: literals of the database; the key is at least `low` and less than `high`. None: no such bound.
-        with_null: rows without a key are among them.
-    """
-
-    column: str | None
-    low: str | None = None
-    high: str | None = None
-    with_null: bool = False
-
-    def condition(self, key: str) -> str:
-        """The condition in SQL, where `key` is what the key is called."""
-        bounds = [f"{key} {sign} {bound}" for sign, bound in ((">=", self.low), ("<", self.high)) if bound is not None]
-        inside = " AND ".join(bounds) or "1 = 1"
-        return f"({inside} OR {key} IS NULL)" if self.with_null else inside
-
-
-@dataclass(frozen=True, slots=True)
-class Select:
-    """What to read: a query as the user wrote it, or a table with the columns wanted (None: all).
-
-    Attributes:
-        range: only these rows; None: all.
-        types: the types of columns, where the database has none that it holds to.
-    """
-
-    query: str | None = None
-    table: TableName | None = None
-    columns: frozenset[str] | None = None
-    limit: int | None = None
-    range: KeyRange | None = None
-    types: Mapping[str, pa.DataType] | None = None
-
-    def wants(self, name: str) -> bool:
-        """Whether the column is to be read."""
-        return self.columns is None or name in self.columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,51 +350,3 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], frozenset[str]]:
         seen.add(name)
         unique.append(name)
     return unique, frozenset(duplicates)
-
-
-def strip_query(query: str) -> str:
-    """A query without the semicolon at its end, so that it can stand within another one."""
-    return query.rstrip().rstrip(";").rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """A statement that reads the columns of a table or a query, some of them in another form.
-
-    Attributes:
-        names: the columns' names, each once.
-        expressions: per column, how it is asked for: in terms of its quoted name, or of c0, c1... for a query.
-        table: the table; None for a query.
-        query: the query, where it is one.
-    """
-
-    names: Sequence[str]
-    expressions: Sequence[str]
-    table: TableName | None = None
-    query: str = ""
-
-    @staticmethod
-    def sources(names: Sequence[str], table: TableName | None) -> list[str]:
-        """What the columns are called within expressions.
-
-        A query's columns are numbered, since their own names may be missing or stand twice.
-        """
-        return [f"c{index}" for index in range(len(names))] if table is None else [quote(name) for name in names]
-
-    def sql(self, indices: Sequence[int], limit: int | None, rows: KeyRange | None = None) -> str:
-        """The statement for the columns at `indices`, in that order."""
-        wanted = ", ".join(f"{self.expressions[i]} AS {quote(self.names[i])}" for i in indices)
-        end = "" if rows is None else f" WHERE {rows.condition(self._key(rows))}"
-        if limit is not None:
-            end += f" LIMIT {limit}"
-        if self.table is not None:
-            return f"SELECT {wanted} FROM {self.table.sql}{end}"  # noqa: S608  all of it quoted
-        aliases = ", ".join(f"c{index}" for index in range(len(self.names)))
-        # The line break ends a comment on the query's last line.
-        inner = f"(\n{strip_query(self.query)}\n) AS zoopipe_query({aliases})"
-        return f"SELECT {wanted} FROM {inner}{end}"  # noqa: S608  the user's own query
-
-    def _key(self, rows: KeyRange) -> str:
-        if rows.column is None:
-            return "ctid"
-        return quote(rows.column) if self.table is not None else f"c{self.names.index(rows.column)}"

@@ -26,8 +26,6 @@ from zoopipe_core.adapters.sql_database import (
     ExistingTable,
     ResultColumn,
     ResultSet,
-    Rewrite,
-    Select,
     SQLType,
     unique_names,
 )
@@ -35,6 +33,7 @@ from zoopipe_core.adapters.sql_files import DatabaseFile, check_file_state, file
 from zoopipe_core.adapters.sql_locks import ProcessLocks
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_results import MONTHS, as_json, as_utc, integers, intervals, uuids
+from zoopipe_core.adapters.sql_select import Rewrite, Select
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
@@ -233,14 +232,14 @@ class DuckDB(Database):
         names, duplicates = unique_names(given)
         recipes = [_recipe(*pair) for pair in zip(kinds, Rewrite.sources(given, table), strict=True)]
         rewrite = Rewrite(names, [expression for expression, _ in recipes], table, query)
-        schema = self._schema(rewrite.sql(range(len(names)), 0))
+        schema = self._schema(rewrite.sql(range(len(names)), Select(limit=0)))
         columns = [
             ResultColumn(name, ColumnType(_delivered(field.type, decode)), decode)
             for name, field, (_, decode) in zip(names, schema, recipes, strict=True)
         ]
         wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
         expected = pa.schema([schema.field(index) for index in wanted])
-        sql = rewrite.sql(wanted, what.limit, what.range)
+        sql = rewrite.sql(wanted, what)
         self._let_go()
         return ResultSet(
             [columns[index] for index in wanted],

@@ -23,13 +23,12 @@ from zoopipe_core.adapters.sql_database import (
     ExistingTable,
     ResultColumn,
     ResultSet,
-    Rewrite,
-    Select,
     SQLType,
     unique_names,
 )
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_postgres_types import decimal_type, jsonb, loose_json, recipe
+from zoopipe_core.adapters.sql_select import Rewrite, Select
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
 from zoopipe_core.batches.types import DEFAULT_DECIMAL, ColumnType
 from zoopipe_core.errors import (
@@ -220,7 +219,7 @@ class PostgreSQL(Database):
             ResultColumn(name, ColumnType(kind), decode) for name, (_, kind, decode) in zip(names, recipes, strict=True)
         ]
         wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
-        sql = rewrite.sql(wanted, what.limit, what.range)
+        sql = rewrite.sql(wanted, what)
         return ResultSet(
             [columns[index] for index in wanted],
             {column.name: column.type for column in columns},

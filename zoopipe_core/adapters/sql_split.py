@@ -22,8 +22,9 @@ from zoopipe_core.adapters.base import DEFAULT_BATCH_SIZE, InputAdapter, Reader,
 from zoopipe_core.adapters.splitting import why_fewer
 from zoopipe_core.adapters.sql import SQLInputAdapter, SQLReader
 from zoopipe_core.adapters.sql_connect import connect, resolve_uri
-from zoopipe_core.adapters.sql_database import Database, KeyRange, Select, strip_query
+from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import quote, show_names
+from zoopipe_core.adapters.sql_select import KeyRange, Select, strip_query
 from zoopipe_core.errors import SourceError
 
 __all__ = ["SQLPart", "split_sql"]

@@ -37,13 +37,12 @@ from zoopipe_core.adapters.sql_database import (
     ExistingTable,
     ResultColumn,
     ResultSet,
-    Select,
     SQLType,
-    strip_query,
     unique_names,
 )
 from zoopipe_core.adapters.sql_files import DatabaseFile, check_file_state, file_state
 from zoopipe_core.adapters.sql_names import TableName, quote
+from zoopipe_core.adapters.sql_select import Select, strip_query
 from zoopipe_core.adapters.sql_sqlite_values import array_of, bindable, declared_type
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
 from zoopipe_core.batches.types import ColumnType
@@ -216,7 +215,7 @@ class SQLite(Database):
             names, duplicates = given, frozenset[str]()
             wanted = [index for index, name in enumerate(names) if what.wants(name)] or [0]
             chosen = ", ".join(quote(names[index]) for index in wanted)
-            sql = f"SELECT {chosen} FROM {existing.name.sql}{_where(what)}"  # noqa: S608  quoted
+            sql = f"SELECT {chosen} FROM {existing.name.sql}{_end(what)}"  # noqa: S608  quoted
             cursor = self._run(sql)
             indices: Sequence[int] = range(len(wanted))
         else:
@@ -224,9 +223,9 @@ class SQLite(Database):
             if cursor.description is None:
                 raise SourceError(f"the query on {self.url.label} returns no rows at all: give a SELECT")
             names, duplicates = unique_names([column[0] for column in cursor.description])
-            if what.range is not None:
+            if not what.is_whole:
                 # The line break ends a comment on the query's last line.
-                sql = f"SELECT * FROM (\n{strip_query(what.query or '')}\n) AS zoopipe_query{_where(what)}"  # noqa: S608
+                sql = f"SELECT * FROM (\n{strip_query(what.query or '')}\n) AS zoopipe_query{_end(what)}"  # noqa: S608
                 cursor.close()
                 cursor = self._run(sql)
             declared = [None] * len(names)
@@ -348,10 +347,8 @@ class SQLite(Database):
         return None
 
 
-def _where(what: Select) -> str:
-    if what.range is None:
-        return ""
-    return f" WHERE {what.range.condition(quote(what.range.column or 'rowid'))}"
+def _end(what: Select) -> str:
+    return what.end(lambda column: quote(column or "rowid"))
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
