@@ -36,8 +36,9 @@ format: $(VENV)/.ready ## repair what ruff can repair
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/performance.md and docs/scaling.md (BENCH=--quick: smoke test)
+bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/{performance,warehouse,scaling}.md (BENCH=--quick: smoke test)
 	@$(BIN)/python -m benchmarks run $(BENCH)
+	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks warehouse
 	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks scaling
 	@$(BIN)/python -m benchmarks render
 

@@ -14,15 +14,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chart, postgres, render, results, scaling
-from benchmarks.contenders import CONTENDERS, OURS
-from benchmarks.jobs import JOBS, ROWS
+from benchmarks import chart, postgres, render, results, scaling, warehouse
+from benchmarks.contenders import CONTENDERS, EVERYBODY, OURS
+from benchmarks.jobs import JOBS, ROWS, Job
 from benchmarks.runner import ROOT, Settings, run_job, warm_kernels
 
 DEFAULT_RESULTS = results.FOLDER / "peers.json"
 PAGE = ROOT / "docs" / "performance.md"
 SCALING_RESULTS = results.FOLDER / "scaling.json"
 SCALING_PAGE = ROOT / "docs" / "scaling.md"
+WAREHOUSE_RESULTS = results.FOLDER / "warehouse.json"
+WAREHOUSE_PAGE = ROOT / "docs" / "warehouse.md"
 QUICK_ROWS, QUICK_REPEAT, QUICK_TIME_LIMIT = 5_000, 1, 60.0
 STARTUP = "startup"
 EPILOG = """\
@@ -32,7 +34,8 @@ examples:
   python -m benchmarks run                           all of it: some 20 minutes on 2 cores
   python -m benchmarks run --jobs jsonl csv --repeat 5
   python -m benchmarks scaling                       loads in shards: some 10 minutes on 2 cores
-  python -m benchmarks render                        what is kept -> docs/performance.md and .svg, docs/scaling.md
+  python -m benchmarks warehouse                     loads into tables: some 10 minutes on 2 cores
+  python -m benchmarks render                        what is kept -> docs/{performance,scaling,warehouse}.md
 """
 
 
@@ -88,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     shards.add_argument("--save", type=Path, default=SCALING_RESULTS, help="where results are kept, part by part")
     shards.set_defaults(command=_scaling)
 
+    tables = commands.add_parser("warehouse", help="measure loads into tables and keep it")
+    tables.add_argument(
+        "--jobs", nargs="+", metavar="JOB", choices=tuple(warehouse.JOBS), default=list(warehouse.JOBS),
+        help=f"which of {', '.join(warehouse.JOBS)} (default: all)",
+    )  # fmt: skip
+    tables.add_argument("--rows", type=int, default=ROWS, help="rows of a job of scale 1 (default: %(default)s)")
+    tables.add_argument("--repeat", type=int, default=3, help="turns that contenders take (default: %(default)s)")
+    tables.add_argument("--folder", type=Path, help="where inputs and outputs are written (default: a temporary one)")
+    tables.add_argument("--save", type=Path, default=WAREHOUSE_RESULTS, help="where results are kept, job by job")
+    tables.set_defaults(command=_warehouse)
+
     draw = commands.add_parser("render", help="put kept results into the documentation")
     draw.add_argument("--results", type=Path, default=DEFAULT_RESULTS)
     draw.add_argument("--page", type=Path, default=PAGE, help="the page with the markers; the picture goes beside it")
@@ -102,35 +116,45 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         settings = Settings(QUICK_ROWS, QUICK_REPEAT, QUICK_TIME_LIMIT, QUICK_TIME_LIMIT)
     else:
         settings = Settings(arguments.rows, arguments.repeat, arguments.time_limit, arguments.budget)
-    kept = results.load(arguments.save)
-    failed = []
+    save = None if arguments.quick else arguments.save
+    jobs = [JOBS[name] for name in arguments.jobs if name != STARTUP]
     with ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         folder.mkdir(parents=True, exist_ok=True)
-        jobs = [JOBS[name] for name in arguments.jobs if name != STARTUP]
         if jobs:
             warm_kernels()
-        database = ""
-        if any(job.target == "postgresql" for job in jobs):
-            database = stack.enter_context(postgres.server())
-        for job in jobs:
-            record = run_job(job, settings, folder, database, lambda text: console.print(text, style="dim"))
-            # A peer that fails is a result; it is an error only in a smoke test.
-            failed += [
-                f"{job.name}: {name}"
-                for name, figures in record["contenders"].items()
-                if "failed" in figures and (name == OURS or arguments.quick)
-            ]
-            console.print(_shown(job.title, record))
-            if not arguments.quick:
-                kept["jobs"][job.name] = results.stamped(record, settings.repeat)
-                results.save(arguments.save, kept)
-    if STARTUP in arguments.jobs and not arguments.quick:
+        failed = _run_jobs(jobs, settings, folder, save, console, stack)
+    if STARTUP in arguments.jobs and save is not None:
         console.print("startup", style="dim")
+        kept = results.load(save)
         kept["startup"] = _startup()
-        results.save(arguments.save, kept)
+        results.save(save, kept)
     if failed:
         sys.exit(f"failed: {'; '.join(failed)}")
+
+
+def _run_jobs(
+    jobs: list[Job], settings: Settings, folder: Path, save: Path | None, console: Console, stack: ExitStack
+) -> list[str]:
+    """Run the jobs, show and keep each. Returns who failed that should not: without `save`, that is anybody."""
+    kept = results.load(save) if save else None
+    failed = []
+    database = ""
+    if any(job.target == "postgresql" for job in jobs):
+        database = stack.enter_context(postgres.server())
+    for job in jobs:
+        record = run_job(job, settings, folder, database, lambda text: console.print(text, style="dim"))
+        # A peer that fails is a result; it is an error only in a smoke test.
+        failed += [
+            f"{job.name}: {name}"
+            for name, figures in record["contenders"].items()
+            if "failed" in figures and (name == OURS or save is None)
+        ]
+        console.print(_shown(job.title, record))
+        if save and kept:
+            kept["jobs"][job.name] = results.stamped(record, settings.repeat)
+            results.save(save, kept)
+    return failed
 
 
 def _scaling(arguments: argparse.Namespace, console: Console) -> None:
@@ -142,6 +166,18 @@ def _scaling(arguments: argparse.Namespace, console: Console) -> None:
         for part in arguments.parts:
             kept[part] = scaling.measure(part, settings, folder, lambda text: console.print(text, style="dim"))
             results.save(arguments.save, kept)
+
+
+def _warehouse(arguments: argparse.Namespace, console: Console) -> None:
+    settings = Settings(arguments.rows, arguments.repeat, time_limit=300, budget=60)
+    jobs = [warehouse.JOBS[name] for name in arguments.jobs]
+    with ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        warm_kernels()
+        failed = _run_jobs(jobs, settings, folder, arguments.save, console, stack)
+    if failed:
+        sys.exit(f"failed: {'; '.join(failed)}")
 
 
 def _startup() -> dict[str, Any]:
@@ -160,12 +196,12 @@ def _shown(title: str, record: dict[str, Any]) -> Table:
     ours = record["contenders"][OURS].get("seconds")
     for name, figures in record["contenders"].items():
         if "failed" in figures:
-            table.add_row(CONTENDERS[name].name, "failed", "", "", figures["failed"], style="red")
+            table.add_row(EVERYBODY[name].name, "failed", "", "", figures["failed"], style="red")
             continue
         faster = f"{figures['seconds'] / ours:.2f}" if ours and name != OURS else ""
         loose = figures["loosely_typed"]
         table.add_row(
-            CONTENDERS[name].name,
+            EVERYBODY[name].name,
             f"{record['rows'] / figures['seconds']:,.0f}",
             faster,
             f"{figures['peak_bytes'] / 1e6:,.0f}",
@@ -187,6 +223,11 @@ def _render(arguments: argparse.Namespace, console: Console) -> None:
         render.fill(SCALING_PAGE.read_text(encoding="utf-8"), kept, scaling.SECTIONS), encoding="utf-8"
     )
     console.print(f"{SCALING_PAGE.name} shows what {SCALING_RESULTS.name} holds")
+    kept = results.load(WAREHOUSE_RESULTS)
+    WAREHOUSE_PAGE.write_text(
+        render.fill(WAREHOUSE_PAGE.read_text(encoding="utf-8"), kept, warehouse.SECTIONS), encoding="utf-8"
+    )
+    console.print(f"{WAREHOUSE_PAGE.name} shows what {WAREHOUSE_RESULTS.name} holds")
 
 
 def _list(_: argparse.Namespace, console: Console) -> None:

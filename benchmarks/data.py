@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from benchmarks.model import KINDS, columns_of
@@ -55,6 +56,20 @@ def make_dataset(folder: Path, rows: int, bad: float, columns: int, file_format:
         _write(path, expected, rows, bad, columns, file_format)
     accepted = pq.read_metadata(expected).num_rows
     return Dataset(path, expected, accepted, rows - accepted)
+
+
+def make_clean(dataset: Dataset) -> Path:
+    """The good rows as CSV, beside the input; made if it is not there."""
+    path = dataset.path.with_name(f"{dataset.path.stem}_clean.csv")
+    if not path.exists():
+        part = path.with_name(path.name + ".part")
+        with pq.ParquetFile(dataset.expected) as file, part.open("wb") as out:
+            options = arrow_csv.WriteOptions(quoting_style="needed", quoting_header="needed")
+            with arrow_csv.CSVWriter(out, file.schema_arrow, write_options=options) as writer:
+                for batch in file.iter_batches():
+                    writer.write_batch(batch)
+        os.replace(part, path)
+    return path
 
 
 def _write(path: Path, expected: Path, rows: int, bad: float, columns: int, file_format: str) -> None:

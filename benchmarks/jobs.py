@@ -18,6 +18,7 @@ class Job:
     name: on the command line and in the results. title: in tables.
     contenders: keys of `CONTENDERS`, ours first.
     scale: how many times as many rows as the others it has.
+    mode: what a load does to a table; where it is not ``append``, half of the rows are in the table before.
     bad: the share of bad rows. The other fields: see `benchmarks.task.Task`.
     """
 
@@ -30,6 +31,7 @@ class Job:
     columns: int = 8
     bad: float = BAD
     scale: float = 1.0
+    mode: str = "append"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.task import TABLE
-
 
 @contextmanager
 def server() -> Iterator[str]:
@@ -28,9 +26,9 @@ def server() -> Iterator[str]:
 
 
 def reset(url: str) -> None:
-    """Drop the table, and have written what the server still holds, so that the next run does not pay for the last."""
+    """Drop all tables, and have written what the server still holds, so that the next run does not pay for the last."""
     from adbc_driver_postgresql import dbapi
 
     with dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
-        for statement in (f"DROP TABLE IF EXISTS {TABLE}", "CHECKPOINT"):
+        for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", "CHECKPOINT"):
             cursor.execute(statement)

@@ -10,7 +10,7 @@ from benchmarks.contenders import CONTENDERS, OURS
 from benchmarks.jobs import CURVES, JOBS, LIMITS, TARGETS, Job, Target
 from benchmarks.results import Results
 
-__all__ = ["NOT_MEASURED", "SECTIONS", "fill", "ratio", "table"]
+__all__ = ["NOT_MEASURED", "SECTIONS", "fill", "machines", "ratio", "table"]
 
 NOT_MEASURED = "not measured"
 
@@ -118,7 +118,7 @@ def _verdict(met: bool) -> str:
     return "yes" if met else "**no**"
 
 
-def _machine(results: Results) -> str:
+def machines(results: Results) -> str:
     """One line for each machine; more than one means that not all jobs ran on the same."""
     groups: dict[str, list[str]] = {}
     for name, record in results["jobs"].items():
@@ -205,7 +205,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "contenders": _contenders,
     "curves": _curves,
     "jobs": _jobs,
-    "machine": _machine,
+    "machine": machines,
     "targets": _targets,
 }
 """What stands between the markers of a page."""

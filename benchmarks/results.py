@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import EVERYBODY
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "system": platform.system(),
         "python": platform.python_version(),
-        "versions": {contender.distribution: contender.version for contender in CONTENDERS.values()},
+        "versions": {contender.distribution: contender.version for contender in EVERYBODY.values()},
     }
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks import postgres
 from benchmarks.check import WrongResultError, check_count, check_output
-from benchmarks.contenders import CONTENDERS, SHARDED
+from benchmarks.contenders import EVERYBODY
 from benchmarks.contenders.base import Contender
-from benchmarks.data import Dataset, make_dataset
+from benchmarks.data import Dataset, make_clean, make_dataset
 from benchmarks.jobs import Job
-from benchmarks.task import THREADS, Task
+from benchmarks.task import TABLES, THREADS, Task
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +43,7 @@ class Settings:
 
 def contender(name: str) -> Contender:
     """A contender by its name."""
-    return SHARDED[name] if name in SHARDED else CONTENDERS[name]
+    return EVERYBODY[name]
 
 
 def warm_kernels() -> None:
@@ -119,6 +119,8 @@ def run_once(name: str, job: Job, dataset: Dataset, folder: Path, database: str,
             columns=job.columns,
             folder=outputs,
             database=database,
+            mode=job.mode,
+            **_tables(job, dataset, folder),
         )
         if job.target == "postgresql":
             postgres.reset(database)
@@ -133,6 +135,17 @@ def run_once(name: str, job: Job, dataset: Dataset, folder: Path, database: str,
             return {**figures, "loosely_typed": check_output(task, dataset, figures["accepted"])}
         except WrongResultError as error:
             return {"failed": str(error)}
+
+
+def _tables(job: Job, dataset: Dataset, folder: Path) -> dict[str, str]:
+    """What those need who load into tables."""
+    if job.target not in TABLES or job.source_format != "csv":
+        return {}
+    files = {"clean": str(make_clean(dataset))}
+    if job.mode != "append":
+        half = make_dataset(folder, (dataset.accepted + dataset.rejected) // 2, job.bad, job.columns, job.source_format)
+        files |= {"before": str(half.path), "clean_before": str(make_clean(half))}
+    return files
 
 
 def _call_worker(name: str, task: Task, time_limit: float) -> dict[str, Any]:

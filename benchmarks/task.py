@@ -10,6 +10,7 @@ THREADS = 2
 """How many threads every contender may use."""
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet", "duckdb": ".duckdb"}
+TABLES = ("duckdb", "postgresql")
 TABLE = "users"
 
 
@@ -24,6 +25,10 @@ class Task:
     columns: how many columns the source has; see `benchmarks.model`.
     folder: an empty folder, for what is written.
     database: the URL of the PostgreSQL database, which has no table of the name `TABLE`.
+    mode: what a load does to the table: ``append``, ``replace`` or ``merge`` (by ``user_id``).
+    before: a file whose rows the contender has to load first, by its own means and before the clock starts, so that
+        there is something to replace or merge with. It is the beginning of `source`.
+    clean, clean_before: the good rows of `source` and `before` as CSV, for those who cannot tell good from bad.
     """
 
     source: str
@@ -34,6 +39,10 @@ class Task:
     columns: int
     folder: str
     database: str
+    mode: str = "append"
+    before: str = ""
+    clean: str = ""
+    clean_before: str = ""
 
     @property
     def output(self) -> Path:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.contenders import CONTENDERS, SHARDED
+from benchmarks.contenders import EVERYBODY
 from benchmarks.task import Task
 
 
@@ -30,7 +30,7 @@ def peak_bytes() -> int:
 
 
 def main() -> None:
-    contender, task = {**CONTENDERS, **SHARDED}[sys.argv[1]], Task.from_json(sys.argv[2])
+    contender, task = EVERYBODY[sys.argv[1]], Task.from_json(sys.argv[2])
     run = contender.prepare(task)
     start = time.perf_counter()
     accepted = run()

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from benchmarks import chart, postgres, render
+from benchmarks import chart, postgres, render, warehouse
 from benchmarks.check import WrongResultError, check_output
-from benchmarks.contenders import CONTENDERS, OURS
+from benchmarks.contenders import CONTENDERS, EVERYBODY, OURS
 from benchmarks.data import Dataset, make_dataset
 from benchmarks.jobs import CURVES, JOBS, LIMITS, TARGETS, Job
 from benchmarks.model import columns_of, model_of
@@ -59,6 +59,24 @@ def test_all_contenders_of_a_job_produce_the_right_rows(name: str, tmp_path: Pat
     assert {who: what["failed"] for who, what in record["contenders"].items() if "failed" in what} == {}
     assert record["contenders"][OURS]["loosely_typed"] == []
     assert (record["rejected"] > 0) is (job.bad > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["duckdb-append", "duckdb-merge", "postgresql-append", "postgresql-replace"])
+def test_all_contenders_of_a_load_into_a_table_leave_the_right_rows(name: str, tmp_path: Path, database: str) -> None:
+    job = warehouse.JOBS[name]
+    installed = tuple(name for name in job.contenders if EVERYBODY[name].version is not None)
+
+    record = run_job(replace(job, contenders=installed), SETTINGS, tmp_path, database, lambda text: None)
+
+    assert {who: what["failed"] for who, what in record["contenders"].items() if "failed" in what} == {}
+    assert record["contenders"][OURS]["loosely_typed"] == []
+
+
+def test_every_goal_of_loads_into_tables_names_jobs_and_their_contenders() -> None:
+    for job, peer, where, _ in warehouse.GOALS:
+        assert OURS in warehouse.JOBS[job].contenders
+        assert peer in warehouse.JOBS[where].contenders
 
 
 @pytest.mark.slow

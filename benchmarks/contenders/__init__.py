@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from benchmarks.contenders.base import Contender
+from benchmarks.contenders.by_hand import ArrowToDuckDB, CopyByHand, Pandas
 from benchmarks.contenders.core import Core, ShardedCore
 from benchmarks.contenders.floors import ArrowRead, ArrowToPostgres, PydanticByRow
+from benchmarks.contenders.peer_dlt import Dlt
 from benchmarks.contenders.peer_duckdb import DuckDB
 from benchmarks.contenders.peer_polars import Polars
-from benchmarks.contenders.peer_zoopipe import ShardedZoopipe, Zoopipe
+from benchmarks.contenders.peer_zoopipe import ShardedZoopipe, Zoopipe, ZoopipeSQL
 
 CONTENDERS: dict[str, Contender] = {
     "adbc": ArrowToPostgres(),
@@ -27,5 +29,17 @@ SHARDED: dict[str, Contender] = {
     "zoopipe-2-workers": ShardedZoopipe(2),
 }
 """Those of the jobs in `benchmarks.scaling`, which work with several processes."""
+
+WAREHOUSE: dict[str, Contender] = {
+    "copy": CopyByHand(),
+    "dlt-arrow": Dlt(arrow=True),
+    "dlt-pydantic": Dlt(arrow=False),
+    "duckdb-ready": ArrowToDuckDB(),
+    "pandas": Pandas(),
+    "zoopipe-sql": ZoopipeSQL(),
+}
+"""Those of the jobs in `benchmarks.warehouse`, which load into tables."""
+
+EVERYBODY: dict[str, Contender] = {**CONTENDERS, **SHARDED, **WAREHOUSE}
 
 OURS = "core"

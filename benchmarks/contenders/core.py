@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.contenders.base import Contender, Run
 from benchmarks.enrich import ADDED, ADULT, ADULT_AGE, MINOR, SENIOR, SENIOR_AGE, enrich, sha256_all
 from benchmarks.model import model_of
-from benchmarks.task import TABLE, THREADS, Task
+from benchmarks.task import TABLE, TABLES, THREADS, Task
 
 
 class Core(Contender):
@@ -19,13 +20,16 @@ class Core(Contender):
         self.settings = f"one process, `MultiThreadExecutor({threads})`, all else as it comes; rejects to a CSV file"
 
     def prepare(self, task: Task) -> Run:
+        if task.before:
+            _load(make_pipe(replace(task, source=task.before, mode="append"), self.threads))
         pipe = make_pipe(task, self.threads)
+        return lambda: _load(pipe)
 
-        def run() -> int:
-            pipe.run(on_report_update=None)
-            return pipe.report.raise_for_status().loaded_rows
 
-        return run
+def _load(pipe: Any) -> int:
+    pipe.run(on_report_update=None)
+    loaded: int = pipe.report.raise_for_status().loaded_rows
+    return loaded
 
 
 class ShardedCore(Contender):
@@ -62,18 +66,13 @@ def make_pipe(task: Task, threads: int) -> Any:
     import zoopipe_core.run  # noqa: F401
     from zoopipe_core import MultiThreadExecutor, Pipe
 
-    target = {
-        "none": None,
-        "duckdb": f"duckdb:///{task.folder}/out.duckdb::{TABLE}",
-        "postgresql": f"{task.database}::{TABLE}",
-    }
     if task.target == "duckdb":
         import duckdb  # noqa: F401
     if task.target == "postgresql":
         import adbc_driver_postgresql.dbapi  # noqa: F401
     return Pipe(
         task.source,
-        target[task.target] if task.target in target else _file_adapter(task),
+        _output(task),
         None if task.target == "none" else task.rejects(".csv"),
         model_of(task.columns),
         post_validation_hooks=_hooks(task.hook),
@@ -81,7 +80,14 @@ def make_pipe(task: Task, threads: int) -> Any:
     )
 
 
-def _file_adapter(task: Task) -> Any:
+def _output(task: Task) -> Any:
+    if task.target == "none":
+        return None
+    if task.target in TABLES:
+        from zoopipe_core import SQLOutputAdapter
+
+        uri = f"duckdb:///{task.output}" if task.target == "duckdb" else task.database
+        return SQLOutputAdapter(uri, TABLE, mode=task.mode, key=["user_id"] if task.mode == "merge" else ())
     if task.target == "parquet":
         from zoopipe_core import ParquetOutputAdapter
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 from benchmarks.contenders.base import Contender, Run
 from benchmarks.enrich import enrich
 from benchmarks.model import model_of
-from benchmarks.task import THREADS, Task
+from benchmarks.task import TABLE, THREADS, Task
 
 
 class Zoopipe(Contender):
@@ -37,11 +38,6 @@ class Zoopipe(Contender):
         """The pipe that does the task."""
         import zoopipe as peer
 
-        def writer(path: str) -> Any:
-            if task.target == "jsonl":
-                return peer.JSONOutputAdapter(path, format="jsonl")
-            return peer.CSVOutputAdapter(path) if task.target == "csv" else peer.ParquetOutputAdapter(path)
-
         class Enrich(peer.BaseHook):  # type: ignore[misc, unused-ignore]
             def execute(self, entries: Any, store: Any) -> Any:
                 for entry in entries:
@@ -50,17 +46,27 @@ class Zoopipe(Contender):
                         enrich(entry.get("validated_data") or entry["raw_data"])
                 return entries
 
-        if task.target not in ("jsonl", "csv", "parquet") or task.hook == "column":
+        if task.hook == "column":
             raise self.refuse(task)
         source = peer.CSVInputAdapter if task.source_format == "csv" else peer.JSONInputAdapter
         return peer.Pipe(
             input_adapter=source(task.source),
-            output_adapter=writer(str(task.output)),
+            output_adapter=self._writer(task),
             error_output_adapter=peer.JSONOutputAdapter(str(task.rejects(".jsonl")), format="jsonl"),
             schema_model=model_of(task.columns),
             post_validation_hooks=[Enrich()] if task.hook == "row" else [],
             executor=peer.MultiThreadExecutor(max_workers=THREADS, batch_size=2000),
         )
+
+    def _writer(self, task: Task) -> Any:
+        import zoopipe as peer
+
+        path = str(task.output)
+        if task.target == "jsonl":
+            return peer.JSONOutputAdapter(path, format="jsonl")
+        if task.target not in ("csv", "parquet"):
+            raise self.refuse(task)
+        return peer.CSVOutputAdapter(path) if task.target == "csv" else peer.ParquetOutputAdapter(path)
 
 
 class ShardedZoopipe(Zoopipe):
@@ -85,3 +91,26 @@ class ShardedZoopipe(Zoopipe):
             return int(manager.report.success_count)
 
         return run
+
+
+class ZoopipeSQL(Zoopipe):
+    """Into a table, which it makes of texts."""
+
+    settings = (
+        f"`SQLOutputAdapter(mode='replace')` after `MultiThreadExecutor(max_workers={THREADS}, batch_size=2000)`; "
+        "every column is text; it has no merge and does not know DuckDB"
+    )
+
+    def _writer(self, task: Task) -> Any:
+        import zoopipe as peer
+
+        if task.target != "postgresql" or task.mode == "merge":
+            raise self.refuse(task)
+        return peer.SQLOutputAdapter(_with_encoded_host(task.database), TABLE, mode="replace")
+
+
+def _with_encoded_host(url: str) -> str:
+    """The URL with the folder of the socket where a host stands: it does not look at the query."""
+    parts = urlsplit(url)
+    folder = quote(parse_qs(parts.query)["host"][0], safe="")
+    return f"{parts.scheme}://{parts.username}@{folder}{parts.path}"
