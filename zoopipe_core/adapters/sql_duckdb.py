@@ -101,7 +101,7 @@ class DuckDB(Database):
         self.url = url
         self._read_only = read_only
         self._file = None if read_only else DatabaseFile(url.path, [".wal"])
-        self._published = False
+        self._published = self._commit_failed = False
         self._locks = ProcessLocks(url.path)
         self._connection: duckdb.DuckDBPyConnection | None = None
         try:
@@ -182,6 +182,10 @@ class DuckDB(Database):
         finally:
             if connection is not None:
                 connection.close()
+        if self._commit_failed:
+            # An empty log stays of a commit that failed, on a full disk for one, until the file is opened the next time.
+            with suppress(duckdb.Error):
+                duckdb.connect(self.url.path).close()
         if file is not None and self._published:
             file.keep()
         elif file is not None:
@@ -291,7 +295,11 @@ class DuckDB(Database):
         self.execute("BEGIN TRANSACTION")
 
     def commit(self) -> None:
-        self.execute("COMMIT")
+        try:
+            self.execute("COMMIT")
+        except DatabaseError:
+            self._commit_failed = True
+            raise
         self._published = True
         self._locks.release()
 
