@@ -8,6 +8,7 @@ that has the warehouse open can run a load into it.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -101,7 +102,7 @@ class DuckDB(Database):
         self.url = url
         self._read_only = read_only
         self._file = None if read_only else DatabaseFile(url.path, [".wal"])
-        self._published = self._commit_failed = False
+        self._published = False
         self._locks = ProcessLocks(url.path)
         self._connection: duckdb.DuckDBPyConnection | None = None
         try:
@@ -182,8 +183,8 @@ class DuckDB(Database):
         finally:
             if connection is not None:
                 connection.close()
-        if self._commit_failed:
-            # An empty log stays of a commit that failed, on a full disk for one, until the file is opened the next time.
+        if file is not None and _is_empty_file(f"{self.url.path}.wal"):
+            # Of a commit that failed, on a full disk for one; it stays until the file is opened the next time.
             with suppress(duckdb.Error):
                 duckdb.connect(self.url.path).close()
         if file is not None and self._published:
@@ -295,11 +296,7 @@ class DuckDB(Database):
         self.execute("BEGIN TRANSACTION")
 
     def commit(self) -> None:
-        try:
-            self.execute("COMMIT")
-        except DatabaseError:
-            self._commit_failed = True
-            raise
+        self.execute("COMMIT")
         self._published = True
         self._locks.release()
 
@@ -358,6 +355,13 @@ class DuckDB(Database):
 
     def insert(self, sql: str) -> int:
         return int(self.execute(sql)[0][0])
+
+
+def _is_empty_file(path: str) -> bool:
+    try:
+        return os.path.getsize(path) == 0
+    except OSError:
+        return False
 
 
 def _is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
