@@ -9,35 +9,28 @@ How each database is spoken to: `sql_duckdb`, `sql_postgres`, `sql_sqlite`; what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from pydantic_core import to_json
-
-from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
-from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey
+from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
+from zoopipe_core.adapters.ledger import Ledger, LoadKey
 from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
-from zoopipe_core.adapters.sql_database import Database, Decoded
 from zoopipe_core.adapters.sql_ledger import LedgerTable, SQLLedger
 from zoopipe_core.adapters.sql_names import TableName, check_length, check_statements, parse_table_name
-from zoopipe_core.adapters.sql_select import Select
+from zoopipe_core.adapters.sql_reader import SQLReader
+from zoopipe_core.adapters.sql_source import SQLSource
 from zoopipe_core.adapters.sql_target import TargetTable, WriteSpec
 from zoopipe_core.adapters.sql_writer import SQLWriter
-from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
-from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.batches.values import python_values
-from zoopipe_core.errors import SpecError, UnsupportedValueError
+from zoopipe_core.errors import SpecError
 
-__all__ = ["SQLInputAdapter", "SQLOutputAdapter", "SQLReader"]
+__all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
 
 MODES = ("append", "fail", "merge", "replace")
 
 
 @dataclass(frozen=True, repr=False)
-class SQLInputAdapter(InputAdapter):
+class SQLInputAdapter(SQLSource):
     """Rows of a query or a table.
 
     Args:
@@ -63,45 +56,12 @@ class SQLInputAdapter(InputAdapter):
         SpecError: an argument is out of range, or not exactly one of `query` and `table_name` is given.
     """
 
-    uri: Uri
-    query: str | None = None
-    table_name: str | None = None
-    limit: int | None = field(default=None, kw_only=True)
     partition_column: str | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if (self.query is None) == (self.table_name is None):
-            given = "both" if self.query is not None else "neither"
-            raise SpecError(f"give either query= or table_name=, not {given}")
-        if self.query is not None and not (isinstance(self.query, str) and self.query.strip()):
-            raise SpecError(f"query has to be a SELECT as text, not {self.query!r}")
-        if self.limit is not None and self.limit < 0:
-            raise SpecError(f"limit has to be 0 or more, or None for all, not {self.limit}")
-        check_target(self.uri, self.table_name)
-
-    @property
-    def label(self) -> str:
-        return f"{describe_uri(self.uri)}::{self.table_name or 'query'}"
-
-    def __repr__(self) -> str:
-        what = f"table_name={self.table_name!r}" if self.query is None else f"query={self.query!r}"
-        limit = "" if self.limit is None else f", limit={self.limit}"
-        key = "" if self.partition_column is None else f", partition_column={self.partition_column!r}"
-        return f"SQLInputAdapter({describe_uri(self.uri)!r}, {what}{limit}{key})"
-
-    def select(self, request: ReadRequest) -> Select:
-        """What has to be read."""
-        columns = None if request.keep_all else request.columns
-        table = None if self.table_name is None else parse_table_name(self.table_name)
-        return Select(self.query, table, columns, self.limit)
-
-    def fingerprint(self) -> Fingerprint:
-        """What is asked of which database; what it will answer cannot be told."""
-        return Fingerprint.of([repr(self)], self.label, tells_state=False)
 
     def open(self, request: ReadRequest) -> Reader:
         database = connect(resolve_uri(self.uri), read_only=True)
-        return SQLReader(database, self.select(request), request.batch_size, self.label)
+        select = self.select(request)
+        return SQLReader(database, lambda: database.select(select, request.batch_size), request.batch_size, self.label)
 
     def split(self, count: int, scan: Scan = scan_here) -> Split:
         """Ranges of `partition_column`; without one, a PostgreSQL table by the places of its rows.
@@ -229,108 +189,3 @@ def _key(names: Any) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise SpecError(f"key names a column twice: {names!r}")
     return tuple(names)
-
-
-class SQLReader(Reader):
-    """Yields the batches of one result.
-
-    Args:
-        first_row: the number of the first row in the whole input.
-        state: the state of the database to read; None: that of now.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        select: Select,
-        batch_size: int,
-        label: str,
-        first_row: int = 1,
-        state: str | None = None,
-    ) -> None:
-        self._database = database
-        self._label = label
-        self._batch_size = batch_size
-        self._first_row, self._state = first_row, state
-        self._raw: Iterator[pa.RecordBatch] | None = None
-        try:
-            if state is not None:
-                database.enter_state(state)
-            self._result = database.select(select, batch_size)
-        except BaseException:
-            database.close()
-            raise
-
-    @property
-    def kind(self) -> SourceKind:
-        return SourceKind.TYPED
-
-    @property
-    def columns(self) -> Mapping[str, ColumnType]:
-        return self._result.all_types
-
-    @property
-    def duplicates(self) -> frozenset[str]:
-        return self._result.duplicates
-
-    @property
-    def first_record(self) -> int:
-        return self._first_row
-
-    def __iter__(self) -> Iterator[SourceBatch]:
-        names = [column.name for column in self._result.columns]
-        self._raw = self._result.batches()
-        start = self._first_row
-        for raw in self._pieces(self._raw):
-            if start == self._first_row and self._state is not None:
-                self._database.enter_state(self._state)
-            decoded = [
-                Decoded(array) if column.decode is None else column.decode(array)
-                for column, array in zip(self._result.columns, raw.columns, strict=True)
-            ]
-            batch = pa.RecordBatch.from_arrays([column.array for column in decoded], names=names)
-            rows = np.arange(start, start + raw.num_rows, dtype=np.int64)
-            start += raw.num_rows
-            bad = [column.bad for column in decoded if column.bad is not None]
-            if not bad:
-                yield SourceBatch(self._label, SourceKind.TYPED, batch, rows)
-                continue
-            wrong = np.logical_or.reduce(bad)
-            faults = [self._fault(int(index), int(rows[index]), batch, decoded) for index in np.flatnonzero(wrong)]
-            kept = batch.filter(pa.array(~wrong))
-            yield SourceBatch(self._label, SourceKind.TYPED, kept, rows[~wrong], faults)
-
-    def _pieces(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Drivers cut by bytes or as they like: pieces of at most the wanted size, none of them empty."""
-        for batch in batches:
-            for start in range(0, batch.num_rows, self._batch_size):
-                yield batch.slice(start, self._batch_size)
-
-    def _fault(self, index: int, row: int, batch: pa.RecordBatch, decoded: list[Decoded]) -> Fault:
-        """A row with a cell that no column can hold."""
-        name, column = next(
-            (name, column)
-            for name, column in zip(batch.schema.names, decoded, strict=True)
-            if column.bad is not None and column.bad[index]
-        )
-        cells: dict[str, Any] = {
-            field: _shown(array, index) for field, array in zip(batch.schema.names, batch.columns, strict=True)
-        }
-        cells[name] = f"({column.code})"
-        raw = to_json(cells, fallback=repr, inf_nan_mode="constants").decode()
-        return Fault(row, column.code, f"column {name!r}: {column.why}", raw)
-
-    def close(self) -> None:
-        raw, self._raw = self._raw, None
-        close = getattr(raw, "close", None)  # a generator that still holds a cursor
-        if close is not None:
-            close()
-        self._database.close()
-
-
-def _shown(array: pa.Array, index: int) -> Any:
-    """A cell for a person to read."""
-    try:
-        return python_values(array.slice(index, 1))[0]
-    except UnsupportedValueError:
-        return str(array[index])

@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.base import DEFAULT_BATCH_SIZE, InputAdapter, Reader, ReadRequest, Scan, Split
 from zoopipe_core.adapters.splitting import why_fewer
-from zoopipe_core.adapters.sql import SQLInputAdapter, SQLReader
+from zoopipe_core.adapters.sql import SQLInputAdapter
 from zoopipe_core.adapters.sql_connect import connect, resolve_uri
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import quote, show_names
-from zoopipe_core.adapters.sql_select import KeyRange, Select, strip_query
+from zoopipe_core.adapters.sql_reader import SQLReader
+from zoopipe_core.adapters.sql_select import KeyRange, Select
 from zoopipe_core.errors import SourceError
 
 __all__ = ["SQLPart", "split_sql"]
@@ -78,7 +79,8 @@ class SQLPart(InputAdapter):
             SourceError: as the whole; also if the state that was split is no longer to be had.
         """
         database = connect(resolve_uri(self.adapter.uri), read_only=True)
-        return SQLReader(database, self.select(request), request.batch_size, self.label, self.first_row, self.state)
+        select, size = self.select(request), request.batch_size
+        return SQLReader(database, lambda: database.select(select, size), size, self.label, self.first_row, self.state)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_holder": None}
@@ -120,17 +122,8 @@ def count_rows(part: SQLPart) -> int:
     with closing(connect(resolve_uri(part.adapter.uri), read_only=True)) as database:
         database.enter_state(part.state)
         key = "ctid" if part.range.column is None else quote(part.range.column)
-        sql = f"SELECT count(*) FROM {_source(part.adapter, database)} WHERE {part.range.condition(key)}"  # noqa: S608
+        sql = f"SELECT count(*) FROM {part.adapter.source_sql(database)} WHERE {part.range.condition(key)}"  # noqa: S608
         return int(database.execute(sql)[0][0])
-
-
-def _source(adapter: SQLInputAdapter, database: Database) -> str:
-    """The table, or the query in brackets."""
-    what = adapter.select(ReadRequest())
-    if what.table is not None:
-        return database.found(what.table).name.sql
-    # The line break ends a comment on the query's last line.
-    return f"(\n{strip_query(adapter.query or '')}\n) AS zoopipe_query"
 
 
 def _ranges(
@@ -171,7 +164,7 @@ def _key_ranges(
     if is_moment and database.url.kind != "sqlite":
         finite = f" FILTER (WHERE isfinite({key}))"
         key = _as_number(kind, key, database.url.kind)
-    sql = f"SELECT min({key}){finite}, max({key}){finite} FROM {_source(adapter, database)}"  # noqa: S608  quoted
+    sql = f"SELECT min({key}){finite}, max({key}){finite} FROM {adapter.source_sql(database)}"  # noqa: S608  quoted
     try:
         low, high = (_number(kind, value) for value in database.execute(sql)[0])
         if low is None or high is None:
@@ -221,7 +214,7 @@ def _literal(kind: pa.DataType, bound: int, database: str) -> str:
 
 def _place_ranges(adapter: SQLInputAdapter, database: Database, count: int) -> tuple[list[KeyRange], str | None]:
     """Ranges of ``ctid``, for a PostgreSQL table that has its rows in pages of its own."""
-    name = _source(adapter, database)
+    name = adapter.source_sql(database)
     is_plain, pages, version = database.execute(
         "SELECT c.relkind = 'r' AND NOT c.relhassubclass AND a.amname = 'heap',"
         " pg_relation_size(c.oid) / current_setting('block_size')::bigint, current_setting('server_version_num')::int"
