@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tests.databases import execute
+import pytest
+
+from tests.databases import execute, tables_of
 from zoopipe_core import (
     ArrowInputAdapter,
     ArrowOutputAdapter,
@@ -93,3 +95,22 @@ class TestTable(CoordinatorContract):
             return None
         names = [name for _, name, *_ in execute(uri, "PRAGMA table_info(rows)")]
         return [dict(zip(names, row, strict=True)) for row in execute(uri, "SELECT * FROM rows")]
+
+
+class TestTableOfAServer(CoordinatorContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres_uri: str) -> None:
+        self.uri = postgres_uri
+
+    def coordinator(self) -> BaseCoordinator:
+        return ReplayCoordinator()
+
+    def target(self, folder: Path) -> OutputAdapter:
+        return SQLOutputAdapter(self.uri, "rows", staging="tables")
+
+    def rows_in(self, folder: Path) -> list[dict[str, Any]] | None:
+        if "rows" not in tables_of(self.uri):
+            return None
+        names = "SELECT column_name FROM information_schema.columns WHERE table_name = 'rows' ORDER BY ordinal_position"
+        columns = [name for (name,) in execute(self.uri, names)]
+        return [dict(zip(columns, row, strict=True)) for row in execute(self.uri, "SELECT * FROM rows")]

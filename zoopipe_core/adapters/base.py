@@ -343,6 +343,10 @@ class OutputAdapter(_Adapter):
         """
         return self.open()
 
+    def for_attempt(self, attempt: int) -> OutputAdapter:
+        """The same target for the how manieth try of a worker; for parts that may be there twice then."""
+        return self
+
     @property
     def place(self) -> str | None:
         """What tells this target from others, or None if no other can be the same: rows and rejects need two."""

@@ -16,16 +16,21 @@ from typing import Any
 from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.ledger import Ledger, LoadKey
 from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
+from zoopipe_core.adapters.sql_form import WriteSpec
 from zoopipe_core.adapters.sql_ledger import LedgerTable, SQLLedger
 from zoopipe_core.adapters.sql_names import TableName, check_length, check_statements, parse_table_name
 from zoopipe_core.adapters.sql_reader import SQLReader
 from zoopipe_core.adapters.sql_source import SQLSource
-from zoopipe_core.adapters.sql_target import TargetTable, WriteSpec
+from zoopipe_core.adapters.sql_stage import StageTable
+from zoopipe_core.adapters.sql_staging import StageOwner
+from zoopipe_core.adapters.sql_target import TargetTable
 from zoopipe_core.adapters.sql_writer import SQLWriter
 from zoopipe_core.errors import SpecError
 
 __all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
 
+MAX_STAGES = 500
+"""More tables than that in one transaction, and a server of PostgreSQL as it comes runs out of locks."""
 MODES = ("append", "fail", "merge", "replace")
 
 
@@ -96,6 +101,9 @@ class SQLOutputAdapter(OutputAdapter):
             which the report notes; a table that is replaced is made anew.
         create_table: ``"auto"``, or ``"never"``: the table has to be there.
         pre_sql, post_sql: statements to run in the transaction of the load, before and after the rows.
+        staging: where the rows of a load in shards wait until all are there. ``"tables"``: each worker fills a table
+            beside the target, on PostgreSQL. ``"parts"``: in files, which one connection loads. ``"auto"``: in tables
+            where that can be.
 
     >>> SQLOutputAdapter("duckdb:///warehouse.duckdb", "flights").label
     'duckdb:///warehouse.duckdb::flights'
@@ -113,6 +121,7 @@ class SQLOutputAdapter(OutputAdapter):
     create_table: str = field(default="auto", kw_only=True)
     pre_sql: str | Sequence[str] = field(default=(), kw_only=True)
     post_sql: str | Sequence[str] = field(default=(), kw_only=True)
+    staging: str = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -146,7 +155,7 @@ class SQLOutputAdapter(OutputAdapter):
 
     def ledger(self) -> Ledger:
         """The table ``_zoopipe_loads`` in the schema of the target."""
-        url, table = self._place()
+        url, table = self.resolve()
         return SQLLedger(lambda read_only: connect(url, read_only=read_only), table, is_server=not url.path)
 
     def open(self) -> Writer:
@@ -156,8 +165,43 @@ class SQLOutputAdapter(OutputAdapter):
         return self._open(key, ledger.take() if isinstance(ledger, SQLLedger) else None)
 
     def _open(self, key: LoadKey | None, ledger: LedgerTable | None) -> Writer:
-        url, table = self._place()
-        spec = WriteSpec(
+        url, table = self.resolve()
+        target = TargetTable(lambda: connect(url, read_only=False), table, self.spec, self.label, key, ledger)
+        return SQLWriter(target, self.label)
+
+    def open_stage(self, owner: StageOwner, shard: int, attempt: int) -> Writer:
+        """A table beside the target, in which the rows of a shard wait for the load to be published.
+
+        Args:
+            owner: the run of the load.
+            shard: its place, from 0.
+            attempt: the how manieth try of it this is.
+
+        Raises:
+            TargetError, DatabaseConnectionError: as `open`.
+            SpecError: the database is no server of PostgreSQL.
+        """
+        url, table = self.resolve()
+        stage = StageTable(lambda: connect(url, read_only=False), table, self.spec, self.label, owner, shard, attempt)
+        return SQLWriter(stage, self.label)
+
+    def stages_in_tables(self, shards: int) -> bool:
+        """Whether the rows of a load in so many shards wait in tables beside the target, or else in files.
+
+        Raises:
+            SpecError: `staging` says tables, and the database has none for that.
+        """
+        if self.staging == "parts":
+            return False
+        has_tables = resolve_uri(self.uri).kind == "postgresql"
+        if self.staging == "tables" and not has_tables:
+            raise SpecError(f'{self.label}: staging="tables" is for PostgreSQL; say "parts", or leave it out')
+        return has_tables and (self.staging == "tables" or shards <= MAX_STAGES)
+
+    @property
+    def spec(self) -> WriteSpec:
+        """How the table is written."""
+        return WriteSpec(
             self.mode,
             tuple(self.key),
             self.on_duplicate,
@@ -166,10 +210,14 @@ class SQLOutputAdapter(OutputAdapter):
             tuple(self.pre_sql),
             tuple(self.post_sql),
         )
-        target = TargetTable(lambda: connect(url, read_only=False), table, spec, self.label, key, ledger)
-        return SQLWriter(target, self.label)
 
-    def _place(self) -> tuple[DatabaseURL, TableName]:
+    def resolve(self) -> tuple[DatabaseURL, TableName]:
+        """The database, whose URL may be secret, and the table.
+
+        Raises:
+            SpecError: the table's name is too long.
+            DatabaseConnectionError: the callable that gives the URL raised.
+        """
         url, table = resolve_uri(self.uri), parse_table_name(self.table_name)
         check_length(table, url.name_limit)
         return url, table
@@ -180,6 +228,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "on_duplicate": ("fail", "first", "last"),
     "on_drift": (None, "evolve", "fail", "ignore"),
     "create_table": ("auto", "never"),
+    "staging": ("auto", "parts", "tables"),
 }
 
 

@@ -307,6 +307,10 @@ class Database(ABC):
         """As `lock`, without waiting; where transactions that write are alone, there is nothing to do."""
         return True
 
+    def remove_dead(self, table: TableName) -> None:
+        """Remove what dead loads into `table`, its full name, have left; called outside of a transaction."""
+        return
+
     def lock_for_replacing(self, table: TableName) -> None:
         """Keep others from writing to `table` until the end of the transaction, where rows could otherwise mix."""
         return

@@ -6,7 +6,6 @@ gives as PostgreSQL's own bytes (enums, ranges, addresses, money) are asked for 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from zoopipe_core.adapters.sql_database import (
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_postgres_types import decimal_type, jsonb, loose_json, recipe
 from zoopipe_core.adapters.sql_select import Rewrite, Select
+from zoopipe_core.adapters.sql_staging import lock_key, remove_dead
 from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
 from zoopipe_core.batches.types import DEFAULT_DECIMAL, ColumnType
 from zoopipe_core.errors import (
@@ -338,7 +338,9 @@ class PostgreSQL(Database):
             return int(cursor.adbc_ingest(table.table, reader, mode="append", **place))
 
     def insert(self, sql: str) -> int:
-        return int(self.execute(f"WITH inserted AS ({sql} RETURNING 1) SELECT count(*) FROM inserted")[0][0])  # noqa: S608
+        with self._errors(), self._connection.cursor() as cursor:
+            cursor.execute(sql)
+            return int(cursor.rowcount)
 
     def count_inserted(self, table: TableName) -> int | None:
         # What COPY reports is the number of rows that were sent, even if a trigger dropped some.
@@ -349,9 +351,11 @@ class PostgreSQL(Database):
         return statements_for(self, table, columns)
 
     def try_lock(self, name: str, *, exclusive: bool) -> bool:
-        key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
         shared = "" if exclusive else "_shared"
-        return bool(self.execute(f"SELECT pg_try_advisory_xact_lock{shared}({key})")[0][0])
+        return bool(self.execute(f"SELECT pg_try_advisory_xact_lock{shared}({lock_key(name)})")[0][0])
+
+    def remove_dead(self, table: TableName) -> None:
+        remove_dead(self, table)
 
     def lock_for_replacing(self, table: TableName) -> None:
         # Two loads that replace at the same time would each delete the old rows and keep each other's.

@@ -16,17 +16,18 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import pyarrow as pa
+from dataclasses import replace
 
 from zoopipe_core._faults import reached
 from zoopipe_core.adapters.ledger import COMPLETED, LoadKey, LoadRecord
-from zoopipe_core.adapters.sql_columns import ColumnPlanner, TargetColumn
+from zoopipe_core.adapters.sql_adopt import fit_together, gathered
+from zoopipe_core.adapters.sql_columns import ColumnPlanner
 from zoopipe_core.adapters.sql_database import Database
+from zoopipe_core.adapters.sql_form import FilledTable, TableForm, WriteSpec, table_form
 from zoopipe_core.adapters.sql_ledger import LOAD_SECONDS, LedgerTable, load_lock, under_way
-from zoopipe_core.adapters.sql_merge import ROW, merge
-from zoopipe_core.adapters.sql_names import TableName, check_columns, quote, show_names
+from zoopipe_core.adapters.sql_merge import merge
+from zoopipe_core.adapters.sql_names import TableName, quote
+from zoopipe_core.adapters.sql_staging import Stage
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
     DatabaseConnectionError,
@@ -38,7 +39,7 @@ from zoopipe_core.errors import (
 )
 from zoopipe_core.report import merge_notes
 
-__all__ = ["TargetTable", "WriteSpec"]
+__all__ = ["TargetTable"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +50,7 @@ ASK_SECONDS = 15.0
 ASK_POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSpec:
-    """How a table is written; see `SQLOutputAdapter`."""
-
-    mode: str
-    key: tuple[str, ...] = ()
-    on_duplicate: str = "fail"
-    on_drift: str | None = None
-    create_table: str = "auto"
-    pre_sql: tuple[str, ...] = ()
-    post_sql: tuple[str, ...] = ()
-
-
-class TargetTable:
+class TargetTable(FilledTable):
     """One table, for one load, over one connection. A failing constructor closes it.
 
     Args:
@@ -72,14 +60,6 @@ class TargetTable:
         label: what messages call it.
         key: which load this is; None: nothing is looked up, or remembered.
         ledger: of the table, over a connection that is used on; None: one is opened.
-
-    Attributes:
-        columns: those that rows go into, by the names that they have in the rows.
-        ignored: columns of the rows that do not go into it.
-        row_column: the name of a column for the place of each row in the load, as int64; None: none is wanted.
-        filling: the table that rows are put into first; may be the target itself.
-        is_staged: it is a temporary one.
-        notes: remarks for the report.
 
     Raises:
         TargetError, DatabaseConnectionError: see `OutputAdapter.open`.
@@ -101,23 +81,22 @@ class TargetTable:
         self._key = key
         self._record: LoadRecord | None = None
         self._remembers = key is not None
-        self.columns: dict[str, TargetColumn] = {}
-        self.ignored: frozenset[str] = frozenset()
-        self.row_column = ROW if spec.mode == "merge" else None
-        self._added: tuple[str, ...] = ()
-        self._widened: tuple[str, ...] = ()
+        self.columns, self.ignored, self.notes = {}, frozenset(), ()
+        self.row_column = spec.row_column
+        self._form = TableForm({}, keeps_table=False)
+        self._stages: Sequence[Stage] = ()
         self._belongings: list[str] = []
-        self.notes: tuple[str, ...] = ()
         self.database = database = connect() if ledger is None else ledger.database
         self.planner = ColumnPlanner(database, label)
         self._staging: TableName | None = None
-        self._created = self._closed = self._uses_ledger = False
+        self._closed = self._uses_ledger = False
         try:
             self._ledger = ledger or LedgerTable(database, database.full_name(table))
             self._table = self._ledger.table
             if key is not None:
                 self._ledger.enter()
                 self._uses_ledger = True
+            database.remove_dead(self._table)
             if not database.stages:
                 database.begin()
             self._claim()
@@ -158,7 +137,6 @@ class TargetTable:
             self.notes += (f"not in the ledger, a second run would not be noticed: {error}",)
 
     def remember(self, record: LoadRecord) -> None:
-        """What the ledger is to say of this load."""
         self._record = replace(record, target=str(self._table))
 
     # ---- the form ---------------------------------------------------------------------------------------------
@@ -176,44 +154,13 @@ class TargetTable:
             raise TableMismatchError(f"{self._label} is a view; a load writes into a table: name another one")
 
     def start(self, types: Mapping[str, ColumnType]) -> None:
-        """Decide what the columns are.
-
-        Raises:
-            TargetError: the table cannot have them, or does not take them.
-        """
-        database = self.database
-        if not types:
-            raise TargetError(f"{self._label} cannot be a table without columns: no row came and no model names any")
-        check_columns(types, limit=database.url.name_limit, ignore_case=database.ignores_case)
-        fresh = {name: self.planner.fresh(name, column) for name, column in types.items()}
-        self._check_key(fresh)
-        for name in self._spec.key:
-            fresh[name] = replace(fresh[name], nullable=False)
-        existing, spec = self._existing, self._spec
-        self._keeps_table = existing is not None and (
-            spec.mode != "replace" or spec.on_drift is not None or self.planner.is_same(existing, fresh)
-        )
-        if existing is not None and self._keeps_table:
-            matched = self.planner.matched(existing, fresh, spec.on_drift)
-            self.columns, self.ignored = matched.columns, matched.ignored
-            self._added, self._widened = matched.added, matched.widened
-            self.notes += matched.notes
-            self._check_key(self.columns)
-        else:
-            self.columns = fresh
-        remade = existing is not None and not self._keeps_table
-        if database.stages or spec.mode == "merge" or remade or self._added or self._widened:
+        database, spec = self.database, self._spec
+        form = self._form = table_form(self.planner, database, self._existing, spec, types, self._label)
+        self.columns, self.ignored = form.columns, form.ignored
+        self.notes += form.notes
+        remade = self._existing is not None and not form.keeps_table
+        if database.stages or spec.mode == "merge" or remade or form.added or form.widened:
             self._staging = TableName(f"_zoopipe_{secrets.token_hex(8)}")
-
-    def _check_key(self, columns: Mapping[str, TargetColumn]) -> None:
-        missing = [name for name in self._spec.key if name not in columns]
-        if missing:
-            raise TargetError(
-                f"the key of {self._label} names {', '.join(map(repr, missing))}, which the rows do not bring into it; "
-                f"they have {show_names(columns)}"
-            )
-        if self.row_column in columns:
-            raise TargetError(f"a column cannot be called {self.row_column!r} in a merge; rename it")
 
     @property
     def filling(self) -> TableName:
@@ -223,21 +170,11 @@ class TargetTable:
     def is_staged(self) -> bool:
         return self._staging is not None
 
-    def settle(self, name: str, settled: TargetColumn) -> None:
-        """Values have decided what a column holds that was open. No row may be under way into the table."""
-        if settled.type_name != self.columns[name].type_name and self._created:
-            self.database.alter_type(self.filling, settled.name, settled.type_name)
-        self.columns[name] = settled
-
     def create(self) -> None:
-        """Make the table that rows go into; done once, and as late as possible."""
         if self._created:
             return
         if self._staging is not None:
-            definitions = self.planner.definitions([replace(c, nullable=True) for c in self.columns.values()])
-            if self.row_column is not None:
-                definitions += f", {quote(self.row_column)} {self.database.type_name(pa.int64())}"
-            self.database.execute(f"CREATE TEMPORARY TABLE {self._staging.sql} ({definitions})")
+            self.database.execute(f"CREATE TEMPORARY TABLE {self._staging.sql} ({self.definitions()})")
         else:
             self._make_target()
         self._created = True
@@ -248,17 +185,17 @@ class TargetTable:
         if self._existing is not None and self._spec.mode in ("merge", "replace"):
             database.lock_for_replacing(table)
         if self._existing is not None and self._spec.mode == "replace":
-            if not self._keeps_table:
+            if not self._form.keeps_table:
                 self._belongings = database.belongings(table, [column.name for column in self.columns.values()])
-            statement = "DELETE FROM" if self._keeps_table else "DROP TABLE"
+            statement = "DELETE FROM" if self._form.keeps_table else "DROP TABLE"
             database.execute(f"{statement} {table.sql}")
-        for name in self._added:
+        for name in self._form.added:
             column = self.columns[name]
             database.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column.name)} {column.type_name}")
-        for name in self._widened:
+        for name in self._form.widened:
             column = self.columns[name]
             database.widen(table, column.name, column.type_name)
-        if not self._keeps_table:
+        if not self._form.keeps_table:
             definitions = self.planner.definitions(list(self.columns.values()), self._spec.key)
             database.execute(f"CREATE TABLE {table.sql} ({definitions})")
 
@@ -270,15 +207,6 @@ class TargetTable:
     # ---- the rows ---------------------------------------------------------------------------------------------
 
     def check_counts(self, given: int, taken: int) -> None:
-        """Make sure that the rows that were given are there.
-
-        Args:
-            given: how many there were.
-            taken: how many the database has said that it took.
-
-        Raises:
-            TargetError: some are not.
-        """
         self._given, self._taken = given, taken
         self._check_count(self._count())
 
@@ -291,41 +219,56 @@ class TargetTable:
 
     def _count(self) -> int:
         """How many of the rows that were given the database holds by now."""
-        if self._staging is not None or not self._keeps_table:
+        if self._staging is not None or not self._form.keeps_table:
             return int(self.database.execute(f"SELECT count(*) FROM {self.filling.sql}")[0][0])  # noqa: S608  quoted
         triggered = self._existing is not None and self._existing.has_triggers
         counted = self.database.count_inserted(self._table) if triggered else None
         return self._taken if counted is None else counted
 
+    def adopt(self, stages: Sequence[Stage]) -> bool:
+        if not stages or not fit_together(self, stages):
+            return False
+        self._stages = stages
+        return True
+
     def prepare(self) -> None:
-        """Do all that can be done before the commit; the rows are complete."""
         if not self.database.stages:
             self._finish()
 
     def _finish(self) -> None:
-        if self._staging is not None:
-            self._copy(self._staging)
+        if self._stages:
+            sources = {stage.table.sql: stage.note.rows for stage in self._stages}
+            self._copy(sources if self._spec.mode != "merge" else gathered(self, self._stages, self._table))
+        elif self._staging is not None:
+            temporary = self.database.url.kind == "sqlite"
+            self._copy({f"temp.{self._staging.sql}" if temporary else self._staging.sql: self._given})
         self._run(self._spec.post_sql)
 
-    def _copy(self, staging: TableName) -> None:
-        """Put the staged rows into the target."""
+    def _copy(self, sources: Mapping[str, int]) -> None:
+        """Put the rows of other tables into the target.
+
+        Args:
+            sources: the tables, quoted, with the number of their rows; one for a merge. They are removed.
+        """
         database = self.database
         now = database.find(self._table)
         if (now is None) != (self._existing is None) or (now is not None and now != self._existing):
             kind = TableExistsError if self._existing is None and self._spec.mode == "fail" else TableMismatchError
             raise kind(f"{self._label} was created, dropped or altered by somebody else during the load; run it again")
         self._make_target()
-        staged = f"temp.{staging.sql}" if database.url.kind == "sqlite" else staging.sql
         columns = [column.name for column in self.columns.values()]
-        if self._spec.mode == "merge":
-            key = [self.columns[name].name for name in self._spec.key]
-            self.notes += merge(database, self._table, staged, columns, key, self._spec.on_duplicate, self._label)
-        else:
-            names = ", ".join(map(quote, columns))
-            sql = f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {staged}"  # noqa: S608  quoted
-            self._check_count(database.insert(sql))
+        for source, rows in sources.items():
+            if self._spec.mode == "merge":
+                key = [self.columns[name].name for name in self._spec.key]
+                self.notes += merge(database, self._table, source, columns, key, self._spec.on_duplicate, self._label)
+            else:
+                names = ", ".join(map(quote, columns))
+                sql = f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {source}"  # noqa: S608  quoted
+                self._given = self._taken = rows
+                self._check_count(database.insert(sql))
         self._run(self._belongings)
-        database.execute(f"DROP TABLE {staged}")
+        for source in sources:
+            database.execute(f"DROP TABLE {source}{' CASCADE' if self._stages else ''}")
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
@@ -401,7 +344,6 @@ class TargetTable:
             raise error
 
     def abort(self) -> None:
-        """Undo everything, and close the connection; harmless if done already."""
         if self._closed:
             return
         try:

@@ -8,7 +8,7 @@ What becomes of the table: `sql_target`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -20,8 +20,9 @@ from zoopipe_core._faults import reached
 from zoopipe_core.adapters.base import Writer
 from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.sql_columns import TargetColumn
+from zoopipe_core.adapters.sql_form import FilledTable
 from zoopipe_core.adapters.sql_names import show_names
-from zoopipe_core.adapters.sql_target import TargetTable
+from zoopipe_core.adapters.sql_staging import Stage
 from zoopipe_core.adapters.sql_types import first_misfit
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
@@ -40,7 +41,7 @@ class SQLWriter(Writer):
         label: what messages call it.
     """
 
-    def __init__(self, target: TargetTable, label: str) -> None:
+    def __init__(self, target: FilledTable, label: str) -> None:
         self._target = target
         self._label = label
         self._database = target.database
@@ -50,6 +51,7 @@ class SQLWriter(Writer):
         self._flusher: ThreadPoolExecutor | None = None
         self._flushing: Future[int] | None = None
         self._given_rows = self._taken_rows = self._bytes = 0
+        self._adopts = False
 
     @property
     def bytes_written(self) -> int:
@@ -99,7 +101,8 @@ class SQLWriter(Writer):
 
     def _hold(self, record: pa.RecordBatch) -> None:
         if self._target.row_column is not None:
-            places = pa.array(np.arange(self._given_rows, self._given_rows + record.num_rows))
+            first = self._target.first_row + self._given_rows
+            places = pa.array(np.arange(first, first + record.num_rows))
             record = record.append_column(self._target.row_column, places)
         if self._chunk and record.schema != self._chunk[0].schema:
             self._flush()
@@ -146,6 +149,18 @@ class SQLWriter(Writer):
             )
         return array if column.fit.encode is None else column.fit.encode(array)
 
+    def adopt(self, stages: Sequence[Stage]) -> bool:
+        """Take the rows of staging tables instead of being given them; after `start`.
+
+        Args:
+            stages: none of them empty, in the order of their rows.
+
+        Returns:
+            False: the columns of these are not those of the target: nothing was done, and the rows are to be written.
+        """
+        self._adopts = self._target.adopt(stages)
+        return self._adopts
+
     # ---- chunks -----------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
@@ -186,8 +201,9 @@ class SQLWriter(Writer):
         self._await_flush()
         self._end_flushing()
         reached("after_stage")
-        self._target.create()
-        self._target.check_counts(self._given_rows, self._taken_rows)
+        if not self._adopts:
+            self._target.create()
+            self._target.check_counts(self._given_rows, self._taken_rows)
         self._target.prepare()
         reached("after_prepare")
         self._state = "prepared"

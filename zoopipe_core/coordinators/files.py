@@ -10,7 +10,7 @@ from zoopipe_core.adapters.base import OutputAdapter
 from zoopipe_core.adapters.paths import PathLike
 from zoopipe_core.coordinators.base import BaseCoordinator, Managed, WorkerResult
 from zoopipe_core.coordinators.merging import is_mergeable, merged_file
-from zoopipe_core.coordinators.outputs import NumberedFiles, StagedOutput
+from zoopipe_core.coordinators.outputs import NumberedFiles, ShardCount, StagedOutput
 from zoopipe_core.errors import SpecError, TooManyRejectsError
 from zoopipe_core.report import PipeReport
 
@@ -52,14 +52,14 @@ class FileMergeCoordinator(BaseCoordinator):
             if not is_mergeable(adapter):
                 raise SpecError(f"{adapter.label} is no file, and cannot be merged into {self.target}")
             adapter = replace(adapter, path=self.target)  # type: ignore[type-var]  # a dataclass
-        output = self.stage(adapter)
+        output = self.stage(adapter, workers)
         if output is None:
             return []
         self._outputs.append(output)
         return output.parts(workers)
 
-    def stage(self, adapter: OutputAdapter) -> StagedOutput | None:
-        """How parts become the target `adapter`; None if this coordinator does not know."""
+    def stage(self, adapter: OutputAdapter, workers: int) -> StagedOutput | None:
+        """How parts of so many workers become the target `adapter`; None if this coordinator does not know."""
         merged = merged_file(adapter)
         return merged if merged is None or self.merge else NumberedFiles(adapter)
 
@@ -75,7 +75,10 @@ class FileMergeCoordinator(BaseCoordinator):
             output.start()
 
     def on_finish(self, manager: Managed, results: Sequence[WorkerResult]) -> None:
+        rows = manager.pipes[0].output_adapter
         for output in self._outputs:
+            is_rows = output.takes(rows)
+            output.expect([_count(result.report, is_rows) for result in results])
             output.prepare(manager.raise_if_stopped)
         manager.raise_if_stopped()
         for output in self._outputs:
@@ -101,6 +104,10 @@ class FileMergeCoordinator(BaseCoordinator):
                 output.abort()
             except Exception as second:  # noqa: BLE001  kept as a note of the error that ended the load
                 error.add_note(f"while undoing the load, {type(second).__name__}: {second}")
+
+
+def _count(report: PipeReport, is_rows: bool) -> ShardCount:
+    return ShardCount(report.attempt, report.loaded_rows if is_rows else report.rejected_rows)
 
 
 def _publish_rejects(output: StagedOutput, error: BaseException) -> None:

@@ -26,14 +26,14 @@ from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.coordinators.outputs import Check, StagedOutput, absolute_path, suffix_of
+from zoopipe_core.coordinators.outputs import Check, StagedFiles, StagedOutput, absolute_path, suffix_of
 
 __all__ = ["MergedFile", "append_file", "chunks_of", "is_mergeable", "merged_file", "write_all"]
 
 _CHUNK = 2**20
 
 
-class MergedFile(StagedOutput):
+class MergedFile(StagedFiles):
     """A file that is put together by appending."""
 
     def __init__(self, adapter: Any) -> None:

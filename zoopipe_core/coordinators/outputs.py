@@ -24,10 +24,20 @@ from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import infer_compression, is_url, local_path
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.coordinators.staging import make_staging_folder
+from zoopipe_core.coordinators.staging import StagingPlace, make_staging_folder
 from zoopipe_core.errors import SpecError, TargetWriteError
 
-__all__ = ["Check", "KeptPart", "NumberedFiles", "StagedOutput", "absolute_path", "numbered_path", "suffix_of"]
+__all__ = [
+    "Check",
+    "KeptPart",
+    "NumberedFiles",
+    "ShardCount",
+    "StagedFiles",
+    "StagedOutput",
+    "absolute_path",
+    "numbered_path",
+    "suffix_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +45,27 @@ Check = Callable[[], None]
 """Raises `LoadAbortedError` if the load was cancelled."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShardCount:
+    """What a shard has written to one target: in which of its tries, and how many rows."""
+
+    attempt: int
+    rows: int
+
+
 class StagedOutput(ABC):
     """One target of one load.
 
     Args:
         adapter: the target.
-        place: its path, if it is a file: parts are put beside it.
+        staging: where parts are put.
     """
 
-    def __init__(self, adapter: OutputAdapter, place: str | None) -> None:
+    def __init__(self, adapter: OutputAdapter, staging: StagingPlace) -> None:
         self.adapter = adapter
-        self.folder = make_staging_folder(place, adapter.label)
+        self._staging = staging
         self._parts: list[OutputAdapter] = []
+        self._counts: Sequence[ShardCount] | None = None
         self._published = False
 
     def parts(self, count: int) -> list[OutputAdapter]:
@@ -64,7 +83,15 @@ class StagedOutput(ABC):
 
     @abstractmethod
     def path(self, index: int) -> str:
-        """The file that shard `index` leaves."""
+        """The file or table that shard `index` leaves."""
+
+    @abstractmethod
+    def written(self) -> list[int]:
+        """The shards whose parts are there."""
+
+    def expect(self, counts: Sequence[ShardCount]) -> None:
+        """All shards have ended, and have said what they wrote; called before `prepare`."""
+        self._counts = counts
 
     def start(self) -> None:
         """Make room for the parts.
@@ -72,11 +99,7 @@ class StagedOutput(ABC):
         Raises:
             TargetWriteError: another load has the target, or its folder cannot be written.
         """
-        self.folder.create()
-
-    def written(self) -> list[int]:
-        """The shards whose parts are there."""
-        return [index for index in range(len(self._parts)) if self.folder.exists(self.path(index))]
+        self._staging.create()
 
     def prepare(self, check: Check, partial: bool = False) -> None:
         """Make the result durable.
@@ -88,19 +111,24 @@ class StagedOutput(ABC):
         Raises:
             TargetWriteError: parts are missing, or the result cannot be written.
         """
-        self.folder.check()
+        self._staging.check()
         written = self.written()
         if not partial and len(written) != len(self._parts):
             missing = next(index for index in range(len(self._parts)) if index not in written)
             raise TargetWriteError(
                 f"{self.adapter.label} cannot be written: the part of shard {missing} of {len(self._parts)}, "
-                f"{self.path(missing)}, is not there. Workers on other machines need a shared file system"
+                f"{self.path(missing)}, is not there. {self.missing_hint}"
             )
         self.assemble(written, check)
 
     def remember(self, record: LoadRecord) -> None:
         """What the ledger of the target is to say of this load; called between `prepare` and `publish`."""
         return
+
+    @property
+    @abstractmethod
+    def missing_hint(self) -> str:
+        """Why a part may be missing."""
 
     @abstractmethod
     def assemble(self, written: Sequence[int], check: Check) -> None:
@@ -111,7 +139,7 @@ class StagedOutput(ABC):
         self.show()
         self._published = True
         try:
-            self.folder.remove(keep_folders=True)
+            self._staging.remove(keep_folders=True)
         except OSError:  # the load is complete, whatever is left of its parts
             logger.warning("%s is complete, but its parts cannot be removed", self.adapter.label, exc_info=True)
 
@@ -125,11 +153,31 @@ class StagedOutput(ABC):
             try:
                 self.discard()
             finally:
-                self.folder.remove()
+                self._staging.remove()
 
     def discard(self) -> None:
-        """Remove what `assemble` has made outside of the folder of parts."""
+        """Remove what `assemble` has made outside of the place of parts."""
         return
+
+
+class StagedFiles(StagedOutput):
+    """A target whose parts are files.
+
+    Args:
+        adapter: the target.
+        place: its path, if it is a file: parts are put beside it.
+    """
+
+    def __init__(self, adapter: OutputAdapter, place: str | None) -> None:
+        self.folder = make_staging_folder(place, adapter.label)
+        super().__init__(adapter, self.folder)
+
+    def written(self) -> list[int]:
+        return [index for index in range(len(self._parts)) if self.folder.exists(self.path(index))]
+
+    @property
+    def missing_hint(self) -> str:
+        return "Workers on other machines need a shared file system"
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -168,7 +216,7 @@ def numbered_path(path: str, index: int, count: int) -> str:
 # ---- parts that stay parts ------------------------------------------------------------------------------------------
 
 
-class NumberedFiles(StagedOutput):
+class NumberedFiles(StagedFiles):
     """A target that stays in parts: complete files of their own, shown together."""
 
     def __init__(self, adapter: Any) -> None:
@@ -225,6 +273,9 @@ class KeptPart(OutputAdapter):
     @property
     def wants_json(self) -> bool:
         return self.adapter.wants_json
+
+    def for_attempt(self, attempt: int) -> KeptPart:
+        return replace(self, adapter=self.adapter.for_attempt(attempt))
 
     def open(self) -> Writer:
         return _KeptWriter(self.adapter.open())

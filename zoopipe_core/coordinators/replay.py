@@ -31,7 +31,8 @@ from zoopipe_core.adapters.paths import PathLike
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.files import FileMergeCoordinator
-from zoopipe_core.coordinators.outputs import Check, StagedOutput
+from zoopipe_core.coordinators.outputs import Check, StagedFiles, StagedOutput
+from zoopipe_core.coordinators.tables import staged_tables
 from zoopipe_core.errors import TargetWriteError
 from zoopipe_core.memory import LoadMemory
 from zoopipe_core.report import PipeReport
@@ -62,8 +63,9 @@ class ReplayCoordinator(FileMergeCoordinator):
         super().__init__(target, merge)
         self._memory = memory
 
-    def stage(self, adapter: OutputAdapter) -> StagedOutput | None:
-        return super().stage(adapter) or _ReplayedOutput(adapter, lambda: self._open(adapter))
+    def stage(self, adapter: OutputAdapter, workers: int) -> StagedOutput | None:
+        known = super().stage(adapter, workers) or staged_tables(adapter, workers, lambda: self._open(adapter))
+        return known or _ReplayedOutput(adapter, lambda: self._open(adapter))
 
     def _open(self, adapter: OutputAdapter) -> Writer:
         memory = self._memory()
@@ -76,7 +78,7 @@ class ReplayCoordinator(FileMergeCoordinator):
             memory.remember(output, report)
 
 
-class _ReplayedOutput(StagedOutput):
+class _ReplayedOutput(StagedFiles):
     def __init__(self, adapter: OutputAdapter, open_target: Callable[[], Writer]) -> None:
         super().__init__(adapter, None)
         self._open_target = open_target

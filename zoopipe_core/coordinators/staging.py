@@ -21,13 +21,14 @@ import shutil
 import stat
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from zoopipe_core.adapters.file_moves import make_folders
 from zoopipe_core.adapters.paths import filesystem_of, is_url, local_path, strip_credentials
 from zoopipe_core.errors import TargetWriteError
 
-__all__ = ["StagingFolder", "make_staging_folder"]
+__all__ = ["StagingFolder", "StagingPlace", "make_staging_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,33 @@ _ATTEMPTS = 100
 _MOMENT = 0.01
 
 
-class StagingFolder:
+class StagingPlace(ABC):
+    """Where the parts of one load are, until they are published. Building one does no I/O."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make room; what a load of the same target has left that is dead is removed.
+
+        Raises:
+            TargetError, DatabaseConnectionError: that cannot be done, or another load is in the way.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises:
+        TargetWriteError: the place is gone.
+        """
+
+    @abstractmethod
+    def remove(self, keep_folders: bool = False) -> None:
+        """Remove all that is there. May be called twice.
+
+        Args:
+            keep_folders: leave the parent folders that were made, because the target is in them by now.
+        """
+
+
+class StagingFolder(StagingPlace):
     """A folder for the parts of one load on a local file system.
 
     Building one does no I/O: its path is known before it exists, so that shards can be told.

@@ -23,6 +23,7 @@ from zoopipe_core.errors import (
 )
 from zoopipe_core.managing.plan import Plan
 from zoopipe_core.managing.progress import ManagerProgress
+from zoopipe_core.pipe import Pipe
 from zoopipe_core.report import ExceptionInfo, PipeReport, PipeStatus
 
 __all__ = ["Workers", "check_account"]
@@ -88,7 +89,7 @@ class Workers:
         while self._waiting and len(self._active) < max(1, self._engine.capacity):
             index = self._waiting.popleft()
             attempt = self._attempts[index] = self._attempts.get(index, 0) + 1
-            task = WorkerTask(index, self._plan.pipes[index], attempt)
+            task = WorkerTask(index, _for_attempt(self._plan.pipes[index], attempt), attempt)
             try:
                 self._active[index] = self._engine.launch(task)
             except ZoopipeError as error:
@@ -180,6 +181,12 @@ class Workers:
                     self._progress.settle(index, report)
             if self._active:
                 time.sleep(POLL_SECONDS)
+
+
+def _for_attempt(pipe: Pipe, attempt: int) -> Pipe:
+    outputs = {"output_adapter": pipe.output_adapter, "error_output_adapter": pipe.error_output_adapter}
+    changes = {name: output.for_attempt(attempt) for name, output in outputs.items() if output is not None}
+    return pipe if attempt == 1 else Pipe(**{**pipe.__getstate__(), **changes})
 
 
 # Running the same pipe again would end the same way.

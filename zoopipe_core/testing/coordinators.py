@@ -183,8 +183,11 @@ class _Manager(Managed):
 
 
 def _results(parts: Sequence[OutputAdapter]) -> list[WorkerResult]:
-    report = PipeReport(status=PipeStatus.COMPLETED)
-    return [WorkerResult(index, True, part.label, report) for index, part in enumerate(parts)]
+    reports = [PipeReport(status=PipeStatus.COMPLETED, loaded_rows=len(numbers)) for numbers in SHARDS]
+    return [
+        WorkerResult(index, True, part.label, report)
+        for index, (part, report) in enumerate(zip(parts, reports, strict=True))
+    ]
 
 
 def _tree(folder: Path) -> list[str]:
