@@ -5,12 +5,15 @@ SQLOutputAdapter(WarehouseCredentials.load("warehouse").get_uri(), "users")
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from zoopipe_prefect.compatibility import SYNC
 
 if TYPE_CHECKING:
     from zoopipe_core import SQLOutputAdapter
@@ -151,5 +154,5 @@ def load_uri(reference: str) -> SecretStr:
         ValueError: there is no such block.
         TypeError: it names no database.
     """
-    block: Any = Block.load(reference, _sync=True)
-    return warehouse_uri(block)
+    load: Callable[..., Any] = Block.load
+    return warehouse_uri(load(reference, **SYNC))

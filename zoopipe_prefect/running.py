@@ -26,8 +26,9 @@ from prefect.runtime import flow_run, task_run
 
 from zoopipe_core import Pipe, PipeManager, PipeReport, PipeStatus
 from zoopipe_prefect.artifacts import artifact_key, report_markdown, report_table
+from zoopipe_prefect.compatibility import SYNC
 from zoopipe_prefect.lineage import emit_load_event, record_assets
-from zoopipe_prefect.states import SYNC, completed, fault_can_pass
+from zoopipe_prefect.states import completed, fault_can_pass
 
 __all__ = ["run_load"]
 

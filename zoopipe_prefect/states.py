@@ -14,17 +14,16 @@ from prefect.tasks import exponential_backoff
 from prefect.transactions import Transaction
 
 from zoopipe_core import PipeReport
+from zoopipe_prefect.compatibility import SYNC
 from zoopipe_prefect.load_ids import CALLED
 
-__all__ = ["SYNC", "LoadTask", "completed", "fault_can_pass", "load_task"]
+__all__ = ["LoadTask", "completed", "fault_can_pass", "load_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 RETRIES = 2
 FIRST_RETRY_SECONDS = 10.0
-# A task may be called from an async flow, where Prefect's functions would hand back a coroutine.
-SYNC: Any = {"_sync": True}
 
 # By name, since what a worker raised arrives as text. The same load again would end the same way.
 LASTING_FAULTS = frozenset(
