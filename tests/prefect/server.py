@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 START_SECONDS = 100.0
 
@@ -96,3 +97,39 @@ def messages_delivered() -> Iterator[None]:
 
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=10)
+
+
+def processes_of(flow_run_id: object) -> list[psutil.Process]:
+    """The processes that run a flow run for a runner or a worker, and all that these have started."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended
+            mine = process.environ().get("PREFECT__FLOW_RUN_ID") == str(flow_run_id)
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@contextmanager
+def program(
+    arguments: list[str], folder: Path, log: Path, settings: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program with output to a file, for as long as the block lasts."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=os.environ | settings,
+        )
+    with process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,94 @@
+"""Flows with models and hooks of their own file, which tests copy to where nobody can import it from.
+
+python loads.py call FOLDER      run the flow of all engines in this process
+python loads.py publish POOL     deploy it to a work pool, and serve all that is here
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, serve
+from prefect.runtime import flow_run as this_run
+from pydantic import BaseModel
+
+from zoopipe_core import BaseHook, Pipe, SingleThreadExecutor
+from zoopipe_prefect import parallelize_pipe, run_pipe
+
+ENGINES = ("multiprocess", "zoosync", "dask", "ray")
+FACTOR = 2
+
+
+class Number(BaseModel):
+    id: int
+
+
+class Doubled(BaseHook):
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        for entry in entries:
+            entry["validated_data"]["id"] *= FACTOR
+        return entries
+
+
+class Held(BaseHook):
+    """A batch takes half a second, until there is a file ``go``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        if not (self.folder / "go").exists():
+            (self.folder / "begun").touch()
+            time.sleep(0.5)
+        return entries
+
+
+@flow
+def all_engines(folder: Path, place: str) -> None:
+    """Called and submitted, by two workers each."""
+    for engine in ENGINES:
+        for manner in ("called", "submitted"):
+            name = f"{place}-{engine}-{manner}"
+            rows, rejects = folder / f"{name}.jsonl", folder / f"{name}-rejects.csv"
+            pipe = Pipe(folder / "numbers.csv", rows, rejects, Number, post_validation_hooks=[Doubled()])
+            if manner == "called":
+                parallelize_pipe(pipe, 2, engine, name=name)
+            else:
+                parallelize_pipe.submit(pipe, 2, engine, name=name).result()
+
+
+def remove_work(flow: Any, flow_run: Any, state: Any) -> None:
+    """What a flow run has put aside is found by its id."""
+    folder = Path(flow_run.parameters["folder"])
+    shutil.rmtree(folder / f"work-{flow_run.id}")
+    (folder / "removed").write_text(state.name)
+
+
+@flow(on_cancellation=[remove_work])
+def held(folder: Path, target: str, in_shards: bool, submitted: bool) -> None:
+    """A load that is done at once, and one that waits in the middle."""
+    work = folder / f"work-{this_run.id}"
+    work.mkdir(exist_ok=True)
+    run_pipe(Pipe(folder / "numbers.csv", f"duckdb:///{folder}/done.duckdb::numbers", None, Number), name="done")
+
+    source = work / "numbers.csv"
+    if not source.exists():
+        shutil.copy(folder / "numbers.csv", source)
+    pipe = Pipe(source, target, None, Number, [Held(folder)], executor=SingleThreadExecutor(batch_size=1))
+    load, arguments = (parallelize_pipe, (pipe, 2)) if in_shards else (run_pipe, (pipe,))
+    if submitted:
+        load.submit(*arguments, name="held").result()
+    else:
+        load(*arguments, name="held")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["call", folder]:
+            all_engines(Path(folder), "here")
+        case ["publish", pool]:
+            deployed = all_engines.from_source(str(Path(__file__).parent), f"{Path(__file__).name}:all_engines")
+            deployed.deploy("pool", work_pool_name=pool, print_next_steps=False)
+            serve(all_engines.to_deployment("served"), held.to_deployment("served"))

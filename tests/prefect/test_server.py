@@ -1,0 +1,200 @@
+"""Flows that a runner and a worker execute, on a real server: engines, cancelling, killing."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling, Scheduled
+
+from tests.engines.clusters import DASK, RAY, running, worker_settings
+from tests.prefect.server import free_port, processes_of, program
+from tests.prefect.server_flows import ENGINES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+PATIENCE_SECONDS = 300.0
+ROWS = 1000
+MANNERS = {
+    "a pipe that is called": (False, False),
+    "a pipe that is submitted": (False, True),
+    "shards that are called": (True, False),
+    "shards that are submitted": (True, True),
+}
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run of a deployment, and the folder that it works in."""
+
+    client: SyncPrefectClient
+    id: UUID
+    folder: Path
+
+    @property
+    def state(self) -> State[Any]:
+        state = self.client.read_flow_run(self.id).state
+        assert state is not None
+        return state
+
+    def set_state(self, state: State[Any]) -> None:
+        self.client.set_flow_run_state(self.id, state, force=True)
+
+    def wait_for_begin(self) -> None:
+        wait_until(lambda: (self.folder / "begun").exists() or self.state.is_final(), "the load to begin")
+        assert self.state.is_running(), self.state
+
+    def wait_for_end(self) -> State[Any]:
+        wait_until(lambda: self.state.is_final(), "the end of the flow run")
+        return self.state
+
+    def task_states(self) -> dict[str, State[Any]]:
+        found = self.client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[self.id])))
+        return {task.name: task.state for task in found if task.state is not None}
+
+
+class Published:
+    """Deployments that are there to be run."""
+
+    def __init__(self, client: SyncPrefectClient, script: Path) -> None:
+        self.client = client
+        self.script = script
+
+    def start(self, deployment: str, folder: Path, **parameters: Any) -> Run:
+        wait_until(lambda: self._has(deployment), deployment)
+        found = self.client.read_deployment_by_name(deployment)
+        made = self.client.create_flow_run_from_deployment(
+            found.id, parameters={"folder": str(folder), **parameters}, state=Scheduled()
+        )
+        return Run(self.client, made.id, folder)
+
+    def _has(self, deployment: str) -> bool:
+        try:
+            return self.client.read_deployment_by_name(deployment) is not None
+        except ObjectNotFound:
+            return False
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Ray cluster and a Dask cluster, named by the variables that these read."""
+    folder = tmp_path_factory.mktemp("clusters")
+    arguments, settings = [str(free_port()), str(folder)], worker_settings(folder)
+    python = Path(sys.executable)
+    with running(python, RAY, [], settings) as ray, running(python, DASK, arguments, settings) as dask:
+        yield {"RAY_ADDRESS": ray, "DASK_SCHEDULER_ADDRESS": dask}
+
+
+@pytest.fixture(scope="module")
+def published(
+    prefect_api: str, clusters: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Published]:
+    """The flows, served by a runner and deployed to a work pool with a worker."""
+    folder = tmp_path_factory.mktemp("published")
+    script = Path(shutil.copy(Path(__file__).with_name("server_flows.py"), folder / "loads.py"))
+    settings = {
+        "PREFECT_API_URL": prefect_api,
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        **clusters,
+    }
+    worker = ["-m", "prefect", "worker", "start", "--pool", "processes", "--type", "process"]
+    with get_client(sync_client=True) as client, ExitStack() as stack:
+        client.create_work_pool(WorkPoolCreate(name="processes", type="process"))
+        stack.enter_context(program([str(script), "publish", "processes"], folder, folder / "runner.log", settings))
+        stack.enter_context(program(worker, folder, folder / "worker.log", settings))
+        yield Published(client, script)
+
+
+def numbers(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "numbers.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(ROWS)) + "x\n")
+    return folder
+
+
+# ---- engines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def everywhere(
+    published: Published, clusters: dict[str, str], prefect_api: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    """A folder with what the flow of all engines has loaded, and how it ended, in each place."""
+    folder = numbers(tmp_path_factory.mktemp("everywhere"))
+    runs = {place: published.start(f"all-engines/{place}", folder, place=place) for place in ("served", "pool")}
+    here = subprocess.run(
+        [sys.executable, str(published.script), "call", str(folder)],
+        cwd=folder,
+        env={**os.environ, "PREFECT_API_URL": prefect_api, **clusters},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ended = {place: run.wait_for_end() for place, run in runs.items()}
+    outcomes = {place: f"{state.name} {state.message or ''}".strip() for place, state in ended.items()}
+    return folder, outcomes | {"here": "Completed" if here.returncode == 0 else here.stderr}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("place", ["here", "served", "pool"])
+def test_an_engine_loads_with_models_and_hooks_of_the_flow_s_own_file(
+    everywhere: tuple[Path, dict[str, str]], place: str, engine: str
+) -> None:
+    folder, outcomes = everywhere
+    assert outcomes[place] == "Completed"
+    for manner in ("called", "submitted"):
+        rows = (folder / f"{place}-{engine}-{manner}.jsonl").read_text()
+        assert rows == "".join(f'{{"id":{2 * number}}}\n' for number in range(ROWS))
+        rejects = (folder / f"{place}-{engine}-{manner}-rejects.csv").read_text().splitlines()
+        assert len(rejects) == 2
+
+
+# ---- cancelling and killing -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def held(published: Published, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Flow runs under `serve` that are in the middle of a load over something old, one in each manner."""
+    runs = {}
+    for manner, (in_shards, submitted) in MANNERS.items():
+        folder = numbers(tmp_path_factory.mktemp("held"))
+        (folder / "held.jsonl").write_text("old\n")
+        target = str(folder / "held.jsonl")
+        runs[manner] = published.start("held/served", folder, target=target, in_shards=in_shards, submitted=submitted)
+    return runs
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_cancelled_flow_run_leaves_no_process_and_the_old_target(held: dict[str, Run], manner: str) -> None:
+    run = held[manner]
+    run.wait_for_begin()
+    assert processes_of(run.id)
+    run.set_state(Cancelling())
+    assert run.wait_for_end().name == "Cancelled"
+    assert processes_of(run.id) == []
+    assert (run.folder / "held.jsonl").read_text() == "old\n"
+    assert (run.folder / "removed").read_text() == "Cancelling"
+    left = sorted(path.name for path in run.folder.iterdir())
+    assert left == ["begun", "done.duckdb", "held.jsonl", "numbers.csv", "removed"]
+    assert run.task_states()["load-done"].is_completed()
+    assert not run.task_states()["load-held"].is_running()
