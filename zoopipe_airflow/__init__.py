@@ -3,6 +3,7 @@
     from zoopipe_airflow import ZooPipeOperator             one pipe
     from zoopipe_airflow import ZooPipeManagerOperator      several pipes, each in a worker
     from zoopipe_airflow import ZooPipeParallelOperator     one pipe by several workers
+    from zoopipe_airflow import AirflowConnection           a database by the connection that has its password
 
 Airflow parses a DAG file again and again, and imports this package in each of its processes, so importing it loads
 nothing: neither Airflow, nor pyarrow, nor Numba. Names are imported when they are first used.
@@ -14,16 +15,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoopipe_airflow.connections import AirflowConnection
     from zoopipe_airflow.operators import ZooPipeManagerOperator, ZooPipeOperator, ZooPipeParallelOperator
 
 # name -> the module that it lives in
 _HOMES = {
+    "AirflowConnection": "connections",
     "ZooPipeManagerOperator": "operators",
     "ZooPipeOperator": "operators",
     "ZooPipeParallelOperator": "operators",
 }
 
-__all__ = ["ZooPipeManagerOperator", "ZooPipeOperator", "ZooPipeParallelOperator", "get_provider_info"]
+__all__ = [
+    "AirflowConnection",
+    "ZooPipeManagerOperator",
+    "ZooPipeOperator",
+    "ZooPipeParallelOperator",
+    "get_provider_info",
+]
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -36,6 +45,18 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "zoopipe-plugins",
         "name": "ZooPipe",
         "description": "Declarative, validated, atomic data loads.",
+        "connection-types": [
+            {
+                "connection-type": "duckdb",
+                "hook-class-name": "zoopipe_airflow.hooks.DuckDBHook",
+                "hook-name": "DuckDB",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login", "password", "port"],
+                    "relabeling": {"host": "File"},
+                    "placeholders": {"host": "/data/warehouse.duckdb"},
+                },
+            }
+        ],
         "task-decorators": [{"name": "zoopipe", "class-name": "zoopipe_airflow.decorators.zoopipe_task"}],
     }
 

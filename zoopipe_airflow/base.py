@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from zoopipe_airflow.compatibility import AirflowSkipException
+from zoopipe_airflow.connections import resolve_connections
+from zoopipe_airflow.lineage import LoadFacts, tell_assets, to_openlineage
 from zoopipe_airflow.links import LoadReportLink
 from zoopipe_airflow.load_ids import load_id_of
 from zoopipe_airflow.sources import PipeSource, PipesSource
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from zoopipe_core import Pipe, PipeManager, PipeReport
@@ -41,7 +44,10 @@ class LoadOperator(BaseOperator):
         fail_on_errors: the same as ``max_errors=0``.
         skip_if_empty: the task is skipped, and with it those behind it, if the source has no rows. The load has run
             then: a target that is replaced is empty.
-        kwargs: as for any operator.
+        infer_outlets: what was written becomes an asset without being declared in ``outlets``: the file or table, and
+            the rejects if there are some.
+        kwargs: as for any operator. Assets among ``outlets`` get events with the counts of the load as ``extra``; an
+            `AssetAlias` there stands for all that was written.
 
     Raises:
         ValueError: both `max_errors` and `fail_on_errors` are given.
@@ -53,6 +59,7 @@ class LoadOperator(BaseOperator):
     operator_extra_links = (LoadReportLink(),)
 
     _killed = False
+    _facts: Sequence[LoadFacts] = ()
 
     def __init__(
         self,
@@ -60,6 +67,7 @@ class LoadOperator(BaseOperator):
         max_errors: int | float | None = None,
         fail_on_errors: bool = False,
         skip_if_empty: bool = False,
+        infer_outlets: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -68,6 +76,7 @@ class LoadOperator(BaseOperator):
         self.max_errors = 0 if fail_on_errors else max_errors
         self.fail_on_errors = fail_on_errors
         self.skip_if_empty = skip_if_empty
+        self.infer_outlets = infer_outlets
 
     @abstractmethod
     def open_load(self, context: Context) -> AbstractContextManager[Pipe | PipeManager]:
@@ -79,12 +88,15 @@ class LoadOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the load and return its report."""
+        self._facts = []
         with self.open_load(context) as load:
             try:
                 load.run(on_report_update=self._watcher(load))
+                self._settle_facts(load)
                 report = load.report.raise_for_status()
                 if self.skip_if_empty and not report.read_rows and not report.added_rows:
                     raise AirflowSkipException(f"{report.source} has no rows")
+                tell_assets(self, context, self._facts, report, self.infer_outlets)
                 return _as_json(load)
             except BaseException:
                 load.shutdown(KILL_SECONDS)  # whatever came in between: no worker outlives the task
@@ -121,7 +133,7 @@ class LoadOperator(BaseOperator):
         return render
 
     def finished(self, pipe: Pipe, context: Context, index: int | None = None) -> Pipe:
-        """A pipe as this task runs it: with the task's `max_errors`, and a load id.
+        """A pipe as this task runs it: with the task's `max_errors`, a load id, and its connections looked up.
 
         Args:
             pipe: as it was given or built; one that has a load id keeps it.
@@ -135,7 +147,19 @@ class LoadOperator(BaseOperator):
             changes["max_errors"] = self.max_errors
         if pipe.load_id is None:
             changes["load_id"] = load_id_of(context["ti"], index)
-        return replace(pipe, **changes) if changes else pipe
+        result = resolve_connections(replace(pipe, **changes) if changes else pipe)
+        self._facts = [*self._facts, LoadFacts.of(result)]
+        return result
+
+    def _settle_facts(self, load: Pipe | PipeManager) -> None:
+        """Add to what is known of each load how it ended."""
+        reports = [load.report] if len(self._facts) == 1 else _pipe_reports(load)
+        for facts, report in zip(self._facts, reports, strict=False):  # no pipe has a report if planning failed
+            facts.report = report
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Called by the provider of OpenLineage when the task has ended, whichever way."""
+        return to_openlineage(self._facts)
 
     def _watcher(self, load: Pipe | PipeManager) -> Callable[[PipeReport], None]:
         logged = 0.0

@@ -1,17 +1,17 @@
 """Jinja templates within pipes: paths, queries, table names, load ids.
 
-Adapters are frozen values, so they are not changed but made anew, with the same checks as when they were written down.
 Only texts that hold a template are touched: what is none (a delimiter, a line end) stays as it is to the letter.
 Secrets and functions are no texts, and are not rendered.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from zoopipe_airflow.walking import ADAPTERS, changed_pipe
 
 if TYPE_CHECKING:
     from zoopipe_core import Pipe
@@ -36,34 +36,17 @@ def render_pipe(pipe: Pipe, render: Callable[[str], object]) -> Pipe:
     Raises:
         SpecError: what was rendered is not what the adapter takes.
     """
-    names = ("input_adapter", "output_adapter", "error_output_adapter", "load_id")
-    return _replaced(pipe, {name: getattr(pipe, name) for name in names}, render)  # type: ignore[no-any-return]
-
-
-def _replaced(spec: Any, values: dict[str, Any], render: Callable[[str], object]) -> Any:
-    rendered = {name: _rendered(value, render) for name, value in values.items()}
-    changes = {name: value for name, value in rendered.items() if value is not values[name]}
-    return dataclasses.replace(spec, **changes) if changes else spec
+    return changed_pipe(pipe, lambda value: _rendered(value, render), (*ADAPTERS, "load_id"))
 
 
 def _rendered(value: Any, render: Callable[[str], object]) -> Any:
-    """`value` with its templates rendered; itself if it has none."""
+    """`value` rendered, if it is a text with a template; itself if not."""
     if isinstance(value, str):
         return str(render(value)) if _TEMPLATE.search(value) else value
     if isinstance(value, os.PathLike):
         path = os.fspath(value)
         result = _rendered(path, render)
         return value if result is path else result
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):
-        items = [_rendered(item, render) for item in value]
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-        return type(value)(items) if changed else value
-    if type(value) is dict:
-        entries = {key: _rendered(item, render) for key, item in value.items()}
-        return entries if any(entries[key] is not value[key] for key in value) else value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [item.name for item in dataclasses.fields(value) if item.init]
-        return _replaced(value, {name: getattr(value, name) for name in fields}, render)
     return value
 
 
