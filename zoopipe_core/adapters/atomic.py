@@ -22,6 +22,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from zoopipe_core._faults import reached
+from zoopipe_core.adapters.file_leftovers import FileLock, remove_leftovers
 from zoopipe_core.adapters.file_moves import copy_range, make_folders, start_writeback, sync_folder
 from zoopipe_core.adapters.paths import filesystem_of, infer_compression, is_url, local_path, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
@@ -41,8 +43,9 @@ class AtomicFile:
     """An output file that appears, complete, or not at all.
 
     It is written under a hidden name in the target's own folder, flushed to the disk, and renamed; an older file of
-    that name stays until then. Missing parent folders are made, and removed again by `abort`. A target that is no
-    regular file (a device, a pipe) is written to directly, since a rename would replace the device.
+    that name stays until then. What loads that were killed have left is removed by the next one. Missing parent folders
+    are made, and removed again by `abort`. A target that is no regular file (a device, a pipe) is written to directly,
+    since a rename would replace the device.
 
     Args:
         path: a local path or an fsspec URL. A symbolic link is followed: its target is replaced.
@@ -146,14 +149,22 @@ class AtomicFile:
         else:
             yield from self.append_file(path, 0, end)
 
+    def watch(self) -> None:
+        """Let the points of `zoopipe_core.testing.faults` be reached: this is the file of a load's rows."""
+        self._raw.watched = True
+
     def prepare(self) -> None:
         """Flush everything to the disk, under the hidden name."""
         if self._state != "open":
             return
+        if self._raw.watched:
+            reached("after_stage")
         with self.writing():
             self._sink.close()
             self._place.flush()
         self._state = "prepared"
+        if self._raw.watched:
+            reached("after_prepare")
 
     def publish(self) -> None:
         """Rename to the final name; the folder's entry is flushed too."""
@@ -163,6 +174,8 @@ class AtomicFile:
         with self.writing():
             self._place.publish()
         self._state = "published"
+        if self._raw.watched:
+            reached("after_commit")
 
     def abort(self) -> None:
         """Remove what was written, and the folders that were made for it."""
@@ -192,13 +205,14 @@ class _CountedSink(io.RawIOBase):
     Attributes:
         count: bytes written.
         discard: drop what is written from now on.
+        watched: see `AtomicFile.watch`.
     """
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self._told = 0
         self.count = 0
-        self.discard = False
+        self.discard = self.watched = False
 
     def writable(self) -> bool:
         return True
@@ -206,6 +220,8 @@ class _CountedSink(io.RawIOBase):
     def write(self, data: Any, /) -> int:
         view = memoryview(data).cast("B")
         size = len(view)
+        if self.watched:
+            reached("mid_stage" if self.count else "before_stage")
         while len(view) and not self.discard:
             # An unbuffered file may take less than it is given.
             taken = int(self._file.write(view))
@@ -288,7 +304,7 @@ class _LocalPlace(_Place):
             try:
                 return self._open_hidden()
             except FileNotFoundError:
-                # Another load that failed may have removed a folder which it had made.
+                # Another load may have removed a folder which it had made, or the file, before it was locked.
                 if attempt == _ATTEMPTS:
                     raise
 
@@ -301,7 +317,15 @@ class _LocalPlace(_Place):
         descriptor = os.open(self.hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
         os.fchmod(descriptor, PRIVATE_FILE)
-        return open(descriptor, "wb", buffering=0)
+        file = open(descriptor, "wb", buffering=0)  # noqa: SIM115  closed by flush or remove
+        try:
+            self._lock = FileLock(descriptor, self.hidden)
+        except OSError:
+            file.close()
+            raise
+        if self._folder is None:
+            remove_leftovers(folder, name)
+        return file
 
     def adopt(self, path: str, end: int) -> bool:
         try:
@@ -313,6 +337,8 @@ class _LocalPlace(_Place):
         self.file.close()
         os.chmod(self.hidden, PRIVATE_FILE)
         self.file = open(self.hidden, "r+b", buffering=0)  # noqa: SIM115  closed by flush or remove
+        self._lock.release()
+        self._lock = FileLock(self.file.fileno(), self.hidden)
         self.file.truncate(end)
         self.file.seek(end)
         return True
@@ -324,6 +350,7 @@ class _LocalPlace(_Place):
     def publish(self) -> None:
         os.chmod(self.hidden, self._final_mode())
         os.replace(self.hidden, self._target)
+        self._lock.release()
         sync_folder(os.path.dirname(self._target))
 
     def _final_mode(self) -> int:
@@ -337,6 +364,7 @@ class _LocalPlace(_Place):
         self.file.close()
         if os.path.exists(self.hidden):
             os.unlink(self.hidden)
+        self._lock.release()
         self._remove_folders()
 
     def _remove_folders(self) -> None:
