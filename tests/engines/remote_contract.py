@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,27 @@ for each in tree:
         ports += [port.laddr.ip for port in each.net_connections() if port.status == "LISTEN"]
 children = [each.pid for each in tree[1:]]
 print(json.dumps([worker.report().to_dict(), ports, children, engine.capacity]))
+"""
+
+KILLED = """
+import os, signal, time
+from pathlib import Path
+from zoopipe_core import BaseHook, Pipe
+from zoopipe_core.engines.base import WorkerTask
+from {module} import {engine}
+
+class Hang(BaseHook):
+    def execute(self, entries, store):
+        if not Path("pid").exists():
+            Path("pid.part").write_text(str(os.getpid()))
+            os.rename("pid.part", "pid")
+        time.sleep(600)
+
+engine = {engine}({address!r})
+worker = engine.launch(WorkerTask(0, Pipe([{{"id": 4}}], "out.jsonl", pre_validation_hooks=[Hang()])))
+while not Path("pid").exists():
+    time.sleep(0.05)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -152,6 +175,23 @@ class RemoteContract(EngineContract):
         assert final(launch(self.pipe(other))).status is PipeStatus.COMPLETED
         assert int((one / "pid").read_text()) == pid
         assert (tmp_path / "out.jsonl").read_bytes() == before
+
+    def test_a_load_ends_with_the_process_that_asked_for_it(
+        self, engine: RemoteEngine, address: str, launch: Callable[..., Worker], tmp_path: Path
+    ) -> None:
+        before = self.old_target(tmp_path)
+        (tmp_path / "driver.py").write_text(
+            KILLED.format(module=type(engine).__module__, engine=type(engine).__name__, address=address)
+        )
+        driver = subprocess.run(
+            [sys.executable, "driver.py"], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert driver.returncode == -signal.SIGKILL, driver.stderr
+        pid = int((tmp_path / "pid").read_text())
+        wait_until(lambda: not is_running(pid), "the end of the worker")
+        assert (tmp_path / "out.jsonl").read_bytes() == before
+        assert final(launch(self.pipe(tmp_path))).status is PipeStatus.COMPLETED
+        assert not list(tmp_path.glob(".*.part"))
 
     def test_a_worker_that_waits_for_room_can_be_stopped(
         self, launch: Callable[..., Worker], engine: BaseEngine, tmp_path: Path

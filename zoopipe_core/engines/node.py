@@ -24,6 +24,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from typing import NamedTuple
 
 from zoopipe_core.engines.environment import Bundle, Plain, UnpreparedError, node_name, prepare
@@ -64,11 +65,36 @@ class Answer(NamedTuple):
 class ProcessHost:
     """Starts one process, and keeps what it tells. Every method returns at once.
 
-    Made by the cluster, and used from whatever threads it uses.
+    Made by the cluster, and used from whatever threads it uses. The process ends when the host is dropped: a cluster
+    whose driver has died forgets its actors, but does not end the process that they live in (Dask).
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._hosted = _HostedProcess()
+        weakref.finalize(self, self._hosted.kill)
+
+    def start(self, order: bytes, bundle: Plain) -> None:
+        """Prepare this node, then start a process and give it its order, a frame. May be called once."""
+        self._hosted.start(order, Bundle.from_plain(bundle))
+
+    def poll(self) -> str:
+        """The latest `Answer`, as a JSON list."""
+        return json.dumps(self._hosted.answer())
+
+    def stop(self) -> None:
+        """Ask the process to undo its work and end."""
+        self._hosted.stop()
+
+    def kill(self) -> None:
+        """End the process and all that it started, now."""
+        self._hosted.kill()
+
+
+class _HostedProcess:
+    """The process of a `ProcessHost`, which its own threads keep alive."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a host may be dropped by a garbage collection within any of these
         self._process: subprocess.Popen[bytes] | None = None
         self._has_order = False
         self._stop_wanted = False
@@ -78,22 +104,16 @@ class ProcessHost:
         self._exit_code: int | None = None
         self._stderr = ""
 
-    def start(self, order: bytes, bundle: Plain) -> None:
-        """Prepare this node, then start a process and give it its order, a frame. May be called once."""
-        threading.Thread(
-            target=self._run, args=(order, Bundle.from_plain(bundle)), name="zoopipe-host", daemon=True
-        ).start()
+    def start(self, order: bytes, bundle: Bundle) -> None:
+        threading.Thread(target=self._run, args=(order, bundle), name="zoopipe-host", daemon=True).start()
 
-    def poll(self) -> str:
-        """The latest `Answer`, as a JSON list."""
+    def answer(self) -> Answer:
         with self._lock:
             pid = 0 if self._process is None else self._process.pid
             result = "" if self._exit_code is None else self._result
-            answer = Answer(node_name(), pid, self._report, self._error, self._exit_code, self._stderr, result)
-        return json.dumps(answer)
+            return Answer(node_name(), pid, self._report, self._error, self._exit_code, self._stderr, result)
 
     def stop(self) -> None:
-        """Ask the process to undo its work and end."""
         with self._lock:
             self._stop_wanted = True
             if self._process is None:
@@ -102,7 +122,6 @@ class ProcessHost:
                 _send(self._process, struct.pack(HEADER, STOP, 0))
 
     def kill(self) -> None:
-        """End the process and all that it started, now."""
         with self._lock:
             if self._process is None:
                 self._end(-signal.SIGKILL)
