@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 from typing import Protocol
 
@@ -54,7 +55,8 @@ class Run:
         # take a running thread for one that has ended.
         self.ended = threading.Event()
         self._work: Callable[[threading.Event], None] | None = work
-        self.thread = threading.Thread(target=self._run, name=f"zoopipe-{name}")
+        # With the context of the caller: what is logged here belongs to his task run, trace or request.
+        self.thread = threading.Thread(target=copy_context().run, args=(self._run,), name=f"zoopipe-{name}")
 
     def begin(self) -> None:
         """Start the thread."""

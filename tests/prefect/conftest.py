@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.events import Event
+from prefect.events.clients import AssertingPassthroughEventsClient
+from prefect.events.worker import EventsWorker
 
 from tests.prefect.loads import Slow, User
 from zoopipe_core import Pipe, SingleThreadExecutor
@@ -62,3 +65,20 @@ def terminated(folder: Path) -> Iterator[None]:
     yield
     terminator.join()
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def events(prefect_api: str) -> Iterator[Callable[[str], list[Event]]]:
+    """The events that the server was sent whose names begin like this, in order."""
+    AssertingPassthroughEventsClient.reset()
+    EventsWorker.set_client_override(AssertingPassthroughEventsClient)
+    worker = EventsWorker.instance()
+
+    def named(start: str) -> list[Event]:
+        worker.wait_until_empty()
+        sent = [event for client in AssertingPassthroughEventsClient.all for event in client.events]
+        return [event for event in sent if event.event.startswith(start)]
+
+    yield named
+    EventsWorker.set_client_override(None)
+    worker.drain()

@@ -1,11 +1,21 @@
 """The examples of flows, run as their reader would run them."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 
 from tests.databases import execute, tables_of
 
@@ -34,6 +44,40 @@ class Run:
             check=False,
         )
 
+    @contextmanager
+    def serving(self, example: str, *options: str, **environment: str) -> Iterator[None]:
+        """The example serves its deployments in the background."""
+        with (self._folder / "served.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "flows_examples" / example), *options],
+                cwd=self._folder,
+                env=self._environment | environment,
+                stdout=log,
+                stderr=log,
+            )
+        with process:
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def deployed(name: str) -> None:
+    """Wait until there is a deployment."""
+    deadline = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while True:
+            try:
+                client.read_deployment_by_name(name)
+                return
+            except ObjectNotFound:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
 
 def test_flights_are_loaded_into_postgres_by_several_workers(run: Run, postgres_uri: str, folder: Path) -> None:
     done = run("02_parallel_csv_to_postgres.py", "--workers", "2", WAREHOUSE_URL=postgres_uri)
@@ -59,3 +103,53 @@ def test_what_depends_on_good_data_runs_only_if_the_gate_opens(run: Run, folder:
     assert (opened.returncode, opened.stderr) == (0, "")
     assert "26,114 rows passed, 1 were rejected" in opened.stdout
     assert "The strongest wind was of 42.6 miles per hour." in opened.stdout
+
+
+def test_the_flights_of_a_day_are_loaded_when_it_is_due_and_once(run: Run, folder: Path) -> None:
+    logging = {"PREFECT_LOGGING_EXTRA_LOGGERS": "zoopipe_core", "PREFECT_LOGGING_LEVEL": "INFO"}
+    with run.serving("03_scheduled_daily_load.py", "--serve", **logging):
+        deployed("zoopipe-load/daily-flights")
+        parameters = {
+            "pipe": f"{ROOT}/flows_examples/03_scheduled_daily_load.py:flights_of_day",
+            "arguments": {"warehouse": f"{folder}/warehouse.duckdb", "day": "2013-02-28"},
+        }
+        made = [
+            run_deployment("zoopipe-load/daily-flights", parameters=given, timeout=100, poll_interval=0.2, _sync=True)
+            for given in (parameters, None)
+        ]
+    assert [flow_run.state_name for flow_run in made] == ["Completed", "Completed"], (folder / "served.log").read_text()
+    first, scheduled = made
+    assert isinstance(first, FlowRun)
+    assert isinstance(scheduled, FlowRun)
+    again = run("03_scheduled_daily_load.py", "--day", "2013-02-28")
+    assert "loaded 964" in again.stdout
+    assert "loaded already" in again.stdout
+    today = scheduled.expected_start_time
+    assert today is not None
+    found = execute(
+        f"duckdb:///{folder}/warehouse.duckdb", "SELECT month, day, count(*) FROM daily_flights GROUP BY ALL"
+    )
+    counts = {(month, day): count for month, day, count in found}
+    assert counts[2, 28] == 964
+    # A day that 2013 did not have has no flights.
+    assert set(counts) == {(2, 28), (today.month, today.day)} - {(2, 29)}
+    with get_client(sync_client=True) as client:
+        logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[first.id])))
+    assert [log.message for log in logs if log.name == "zoopipe_core.run" and log.task_run_id is not None]
+
+
+def test_files_are_mapped_to_loads_of_their_own(run: Run, folder: Path) -> None:
+    done = run("05_map_over_files.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "weather    CompletedWithErrors: 26,114 rows, 1 rejected" in done.stdout
+    rows = {path.stem: pq.ParquetFile(path).metadata.num_rows for path in (folder / "parquet").glob("*.parquet")}
+    assert rows == {"airlines": 16, "airports": 1_458, "flights": 336_776, "planes": 3_322, "weather": 26_114}
+
+
+def test_the_weather_is_loaded_by_a_cluster(run: Run, folder: Path) -> None:
+    done = run("06_ray_or_dask_cluster.py", "--engine", "dask", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "loaded 26,114" in done.stdout
+    assert done.stdout.count("shard ") == 2
+    assert pq.ParquetFile(folder / "weather.parquet").metadata.num_rows == 26_114
+    assert "1048.36058" in (folder / "rejects" / "weather.csv").read_text()
