@@ -11,7 +11,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv load test check format bench constraints clean
+.PHONY: help venv load prefect test check format bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ venv: $(VENV)/.ready ## build .venv with every extra that tests need
 
 load: $(VENV)/.ready ## run the first example: flights into DuckDB
 	@$(BIN)/python flows_examples/01_flights_to_duckdb.py
+
+prefect: $(VENV)/.ready ## start a Prefect server with its UI on this machine, and serve the example flows there
+	@$(BIN)/python scripts/serve_examples.py
 
 test: $(VENV)/.ready ## run every test
 	@scripts/make_browser.sh
