@@ -4,6 +4,7 @@ jobs          the same load by one process and by several, as in `benchmarks.job
 engines       `benchmarks.engines`: starts, progress, slots
 boundaries    `benchmarks.boundaries`: how fast the boundaries of shards are found
 coordination  `benchmarks.coordination`: a manager with 10 to 100,000 shards
+tables        a load into PostgreSQL by one process and by two, whose rows wait in tables or in files
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import render, results
+from benchmarks import postgres, render, results
 from benchmarks.contenders import OURS
 from benchmarks.jobs import Job
 from benchmarks.runner import ROOT, Settings, contender, run_job, warm_kernels
 
-__all__ = ["GOALS", "JOBS", "PARTS", "SECTIONS", "load", "measure"]
+__all__ = ["GOALS", "JOBS", "PARTS", "SECTIONS", "TABLES", "load", "measure"]
 
 Results = dict[str, Any]
 """``{part: figures + "machine"}``"""
@@ -46,12 +47,23 @@ JOBS: dict[str, Job] = {
         ),
     )
 }
+TABLES: dict[str, Job] = {
+    mode: Job(mode, f"CSV -> PostgreSQL, {mode}", (OURS, "core-2-workers-tables", "core-2-workers-parts"),
+              "postgresql", mode=mode)
+    for mode in ("append", "replace", "merge")
+}  # fmt: skip
 SHARDS = (10, 100, 1_000, 10_000, 100_000)
 
 
 def _jobs(settings: Settings, folder: Path, progress: Callable[[str], None]) -> dict[str, Any]:
     warm_kernels()
     return {name: run_job(job, settings, folder, "", progress) for name, job in JOBS.items()}
+
+
+def _tables(settings: Settings, folder: Path, progress: Callable[[str], None]) -> dict[str, Any]:
+    warm_kernels()
+    with postgres.server() as url:
+        return {name: run_job(job, settings, folder, url, progress) for name, job in TABLES.items()}
 
 
 def _engines(*_: Any) -> dict[str, Any]:
@@ -82,6 +94,7 @@ PARTS: dict[str, Callable[[Settings, Path, Callable[[str], None]], dict[str, Any
     "coordination": _coordination,
     "engines": _engines,
     "jobs": _jobs,
+    "tables": _tables,
 }
 
 
@@ -195,11 +208,19 @@ def _bound(goal: Goal) -> str:
 
 
 def _curve(kept: Results) -> str:
-    if "jobs" not in kept:
+    return _compared(kept, "jobs", JOBS)
+
+
+def _staged(kept: Results) -> str:
+    return _compared(kept, "tables", TABLES)
+
+
+def _compared(kept: Results, part: str, jobs: Mapping[str, Job]) -> str:
+    if part not in kept:
         return "Nothing has been measured yet."
     rows = []
-    for name, job in JOBS.items():
-        record = _figures(kept, "jobs").get(name, {"contenders": {}})
+    for name, job in jobs.items():
+        record = _figures(kept, part).get(name, {"contenders": {}})
         for who in (who for who in job.contenders if who in record["contenders"]):
             figures = record["contenders"][who]
             if "failed" in figures:
@@ -240,6 +261,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "coordination": _coordinated,
     "goals": _goals,
     "machines": _machines,
+    "tables": _staged,
     "workers": _curve,
 }
 """What stands between the markers of docs/scaling.md."""

@@ -16,16 +16,19 @@ PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
 @pytest.fixture
 def kept() -> dict[str, Any]:
     """Figures as they are kept; each contender takes as many seconds as its place."""
-    jobs = {
-        name: {
-            "rows": 1000,
-            "contenders": {
-                who: {"seconds": place, "seconds_min": place, "seconds_max": place}
-                for place, who in enumerate(job.contenders, 1)
-            },
+    jobs, tables = (
+        {
+            name: {
+                "rows": 1000,
+                "contenders": {
+                    who: {"seconds": place, "seconds_min": place, "seconds_max": place}
+                    for place, who in enumerate(job.contenders, 1)
+                },
+            }
+            for name, job in of_part.items()
         }
-        for name, job in scaling.JOBS.items()
-    }
+        for of_part in (scaling.JOBS, scaling.TABLES)
+    )
     engines = {
         "start, seconds": {"cold process": 0.3, "warm pool": 0.03},
         "progress, seconds": {"share by updates": 0.001},
@@ -42,6 +45,7 @@ def kept() -> dict[str, Any]:
         "coordination": coordination,
         "engines": engines,
         "jobs": jobs,
+        "tables": tables,
     }
     assert figures.keys() == scaling.PARTS.keys()
     return {part: stamped({"figures": found}, 3) for part, found in figures.items()}
@@ -49,7 +53,7 @@ def kept() -> dict[str, Any]:
 
 def test_every_job_names_contenders_that_there_are() -> None:
     assert not SHARDED.keys() & CONTENDERS.keys()
-    for job in scaling.JOBS.values():
+    for job in (*scaling.JOBS.values(), *scaling.TABLES.values()):
         assert set(job.contenders) <= {*CONTENDERS, *SHARDED}
         assert job.contenders[0] == OURS
 
@@ -74,7 +78,7 @@ def test_what_failed_or_was_not_measured_is_said(kept: dict[str, Any]) -> None:
     )
     assert "`parallelize_pipe` | at least 3 x | not measured |" in scaling.SECTIONS["goals"](kept)
     assert scaling.SECTIONS["goals"]({}).count("not measured") == len(scaling.GOALS)
-    for name in ("coordination", "machines", "workers"):
+    for name in ("coordination", "machines", "tables", "workers"):
         assert scaling.SECTIONS[name]({}) == "Nothing has been measured yet."
 
 

@@ -273,7 +273,8 @@ class PipeManager:
     def _planned(self) -> Plan:
         with self._lock:
             if self._plan is None:
-                self._plan = self._planner.plan(self._merge, self._running_engine().map)
+                engine = self._running_engine()
+                self._plan = self._planner.plan(self._merge, engine.map, engine.shares_files)
             return self._plan
 
     def _running_engine(self) -> BaseEngine:

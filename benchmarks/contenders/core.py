@@ -33,13 +33,19 @@ def _load(pipe: Any) -> int:
 
 
 class ShardedCore(Contender):
-    """The same pipe by several processes, each with one thread."""
+    """The same pipe by several processes, each with one thread.
+
+    Args:
+        workers: how many.
+        staging: where rows for a table wait, as `SQLOutputAdapter` has it.
+    """
 
     distribution = "zoopipe-plugins"
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.name = f"zoopipe_core, {workers} worker{'s' * (workers > 1)}"
+    def __init__(self, workers: int, staging: str = "auto") -> None:
+        self.workers, self.staging = workers, staging
+        waiting = "" if staging == "auto" else f", staging in {staging}"
+        self.name = f"zoopipe_core, {workers} worker{'s' * (workers > 1)}{waiting}"
         self.settings = (
             f"`parallelize_pipe(pipe, {workers})`, cold processes, one thread in each; rejects to a CSV file"
         )
@@ -47,7 +53,9 @@ class ShardedCore(Contender):
     def prepare(self, task: Task) -> Run:
         from zoopipe_core import MultiProcessEngine, PipeManager
 
-        pipe, engine = make_pipe(task, threads=1), MultiProcessEngine(self.workers)
+        if task.before:
+            _load(make_pipe(replace(task, source=task.before, mode="append"), threads=1))
+        pipe, engine = make_pipe(task, 1, self.staging), MultiProcessEngine(self.workers)
 
         def run() -> int:
             manager = PipeManager.parallelize_pipe(pipe, self.workers, engine=engine)
@@ -57,7 +65,7 @@ class ShardedCore(Contender):
         return run
 
 
-def make_pipe(task: Task, threads: int) -> Any:
+def make_pipe(task: Task, threads: int, staging: str = "auto") -> Any:
     """The pipe that does the task, with all imported that it needs."""
     # The peers' libraries are whole when the clock starts; what ours imports at first use has to be there too.
     import pyarrow.csv
@@ -72,7 +80,7 @@ def make_pipe(task: Task, threads: int) -> Any:
         import adbc_driver_postgresql.dbapi  # noqa: F401
     return Pipe(
         task.source,
-        _output(task),
+        _output(task, staging),
         None if task.target == "none" else task.rejects(".csv"),
         model_of(task.columns),
         post_validation_hooks=_hooks(task.hook),
@@ -80,14 +88,15 @@ def make_pipe(task: Task, threads: int) -> Any:
     )
 
 
-def _output(task: Task) -> Any:
+def _output(task: Task, staging: str) -> Any:
     if task.target == "none":
         return None
     if task.target in TABLES:
         from zoopipe_core import SQLOutputAdapter
 
         uri = f"duckdb:///{task.output}" if task.target == "duckdb" else task.database
-        return SQLOutputAdapter(uri, TABLE, mode=task.mode, key=["user_id"] if task.mode == "merge" else ())
+        key = ["user_id"] if task.mode == "merge" else ()
+        return SQLOutputAdapter(uri, TABLE, mode=task.mode, key=key, staging=staging)
     if task.target == "parquet":
         from zoopipe_core import ParquetOutputAdapter
 

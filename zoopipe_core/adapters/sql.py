@@ -30,7 +30,7 @@ from zoopipe_core.errors import SpecError
 __all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
 
 MAX_STAGES = 500
-"""More tables than that in one transaction, and a server of PostgreSQL as it comes runs out of locks."""
+"""With many more tables in one transaction, a server of PostgreSQL with its own settings runs out of locks."""
 MODES = ("append", "fail", "merge", "replace")
 
 
@@ -101,9 +101,9 @@ class SQLOutputAdapter(OutputAdapter):
             which the report notes; a table that is replaced is made anew.
         create_table: ``"auto"``, or ``"never"``: the table has to be there.
         pre_sql, post_sql: statements to run in the transaction of the load, before and after the rows.
-        staging: where the rows of a load in shards wait until all are there. ``"tables"``: each worker fills a table
-            beside the target, on PostgreSQL. ``"parts"``: in files, which one connection loads. ``"auto"``: in tables
-            where that can be.
+        staging: where the rows of a load in shards wait until all are there. ``"parts"``: in files, which one
+            connection loads. ``"tables"``: each worker fills a table of its own beside the target, on PostgreSQL.
+            ``"auto"``: in tables on a cluster, whose workers may not see each other's files, or else in parts.
 
     >>> SQLOutputAdapter("duckdb:///warehouse.duckdb", "flights").label
     'duckdb:///warehouse.duckdb::flights'
@@ -185,18 +185,22 @@ class SQLOutputAdapter(OutputAdapter):
         stage = StageTable(lambda: connect(url, read_only=False), table, self.spec, self.label, owner, shard, attempt)
         return SQLWriter(stage, self.label)
 
-    def stages_in_tables(self, shards: int) -> bool:
-        """Whether the rows of a load in so many shards wait in tables beside the target, or else in files.
+    def stages_in_tables(self, shards: int, shares_files: bool) -> bool:
+        """Whether the rows of a load in shards wait in tables beside the target, or else in files.
+
+        Args:
+            shards: how many there are.
+            shares_files: whether they see the files of the process that publishes.
 
         Raises:
             SpecError: `staging` says tables, and the database has none for that.
         """
-        if self.staging == "parts":
+        if self.staging == "parts" or (self.staging == "auto" and (shares_files or shards > MAX_STAGES)):
             return False
         has_tables = resolve_uri(self.uri).kind == "postgresql"
         if self.staging == "tables" and not has_tables:
             raise SpecError(f'{self.label}: staging="tables" is for PostgreSQL; say "parts", or leave it out')
-        return has_tables and (self.staging == "tables" or shards <= MAX_STAGES)
+        return has_tables
 
     @property
     def spec(self) -> WriteSpec:

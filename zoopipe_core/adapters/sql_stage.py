@@ -60,6 +60,8 @@ class StageTable(FilledTable):
             if database.url.kind != "postgresql":
                 raise SpecError(f'{label}: staging="tables" is for PostgreSQL; say staging="parts", or leave it out')
             database.begin()
+            # A crash of the server empties the table in any case.
+            database.execute("SET LOCAL synchronous_commit = off")
             full = database.full_name(target)
             self._table = owner.stage(full, shard, attempt)
             check_stageable(database, full)

@@ -46,12 +46,13 @@ _HASH_BYTES = 32
 class ReplayCoordinator(FileMergeCoordinator):
     """Merges files as `FileMergeCoordinator` does, and writes all other targets through one writer of their own.
 
-    A table is loaded in one transaction of one connection, whatever the number of shards; a Python object gets its
-    rows in the process of the manager.
+    A table is loaded in one transaction of one connection, whatever the number of shards, or out of tables that the
+    shards have filled (`tables`); a Python object gets its rows in the process of the manager.
 
     Args:
         target, merge: as for `FileMergeCoordinator`.
         memory: gives what the target knows of the load that runs.
+        shares_files: whether the workers see the files of this process.
     """
 
     def __init__(
@@ -59,13 +60,18 @@ class ReplayCoordinator(FileMergeCoordinator):
         target: PathLike | None = None,
         merge: bool = True,
         memory: Callable[[], LoadMemory | None] = lambda: None,
+        shares_files: bool = True,
     ) -> None:
         super().__init__(target, merge)
+        self._shares_files = shares_files
         self._memory = memory
 
     def stage(self, adapter: OutputAdapter, workers: int) -> StagedOutput | None:
-        known = super().stage(adapter, workers) or staged_tables(adapter, workers, lambda: self._open(adapter))
-        return known or _ReplayedOutput(adapter, lambda: self._open(adapter))
+        return (
+            super().stage(adapter, workers)
+            or staged_tables(adapter, workers, self._shares_files, lambda: self._open(adapter))
+            or _ReplayedOutput(adapter, lambda: self._open(adapter))
+        )
 
     def _open(self, adapter: OutputAdapter) -> Writer:
         memory = self._memory()

@@ -36,19 +36,22 @@ __all__ = ["TablePart", "staged_tables"]
 logger = logging.getLogger(__name__)
 
 
-def staged_tables(adapter: OutputAdapter, shards: int, open_target: Callable[[], Writer]) -> StagedOutput | None:
+def staged_tables(
+    adapter: OutputAdapter, shards: int, shares_files: bool, open_target: Callable[[], Writer]
+) -> StagedOutput | None:
     """How tables of shards become the table that `adapter` names; None if its rows wait elsewhere.
 
     Args:
         adapter: the target.
         shards: how many there are.
+        shares_files: whether they see the files of this process.
         open_target: opens it to be published.
     """
     # The very class: what a subclass writes differently is not known here.
     if f"{type(adapter).__module__}.{type(adapter).__qualname__}" != "zoopipe_core.adapters.sql.SQLOutputAdapter":
         return None
     output: SQLOutputAdapter = adapter  # type: ignore[assignment]
-    return _StagedTables(output, open_target) if output.stages_in_tables(shards) else None
+    return _StagedTables(output, open_target) if output.stages_in_tables(shards, shares_files) else None
 
 
 @dataclass(frozen=True, repr=False)

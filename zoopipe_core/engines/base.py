@@ -76,6 +76,11 @@ class BaseEngine(ABC):
     def capacity(self) -> int:
         """How many workers may usefully run at a time; the manager keeps the others waiting."""
 
+    @property
+    def shares_files(self) -> bool:
+        """Whether the workers are sure to see the files of this process, its temporary ones among them."""
+        return True
+
     @abstractmethod
     def launch(self, task: WorkerTask) -> Worker:
         """Start a worker for `task`, without waiting for it.

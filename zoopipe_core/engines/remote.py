@@ -182,6 +182,10 @@ class RemoteEngine(BaseEngine):
     # ---- an engine ----------------------------------------------------------------------------------------------
 
     @property
+    def shares_files(self) -> bool:
+        return False
+
+    @property
     def capacity(self) -> int:
         """The workers that the cluster's CPUs have room for, at least 1.
 

@@ -53,8 +53,13 @@ class Planner(ABC):
         """A pending report that names source and targets; no I/O."""
 
     @abstractmethod
-    def plan(self, merge: bool, scan: Scan) -> Plan:
+    def plan(self, merge: bool, scan: Scan, shares_files: bool = True) -> Plan:
         """The pipes to run; may read the source.
+
+        Args:
+            merge: False: what shards write to files stays in files of their own.
+            scan: how to look at the source.
+            shares_files: whether the workers see the files of this process.
 
         Raises:
             SourceError, SpecError: they cannot be made.
@@ -117,7 +122,7 @@ class GivenPipes(Planner):
     def outline(self) -> PipeReport:
         return PipeReport.merge(_outline(pipe) for pipe in self._pipes)
 
-    def plan(self, merge: bool, scan: Scan) -> Plan:
+    def plan(self, merge: bool, scan: Scan, shares_files: bool = True) -> Plan:
         pipes = self._pipes
         outputs = [pipe.output_adapter for pipe in pipes]
         if self._coordinator is None or outputs[0] is None:
@@ -216,11 +221,13 @@ class ShardedPipe(Planner):
     def outline(self) -> PipeReport:
         return _outline(self._pipe)
 
-    def plan(self, merge: bool, scan: Scan) -> Plan:
+    def plan(self, merge: bool, scan: Scan, shares_files: bool = True) -> Plan:
         pipe = self._pipe
         split = pipe.input_adapter.split(self._workers, scan)
         count = len(split.parts)
-        coordinator = ReplayCoordinator(merge=merge and self._merge, memory=lambda: self._memory)
+        coordinator = ReplayCoordinator(
+            merge=merge and self._merge, memory=lambda: self._memory, shares_files=shares_files
+        )
         rows = _shards(coordinator, pipe.output_adapter, count)
         rejects = _shards(coordinator, pipe.error_output_adapter, count)
         limit = pipe.max_errors
