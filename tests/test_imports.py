@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}),
     ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display", "undo"},),
     ({"engines"}, {"coordinators"}),
-    ({"manager", "managing"},),
+    ({"manager", "managing", "shards"},),
     ({"testing"}, {"__main__", "cli"}),
 )
 # Names its homes lazily, so that users find all of them in one place.

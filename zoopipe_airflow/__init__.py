@@ -3,6 +3,7 @@
     from zoopipe_airflow import ZooPipeOperator             one pipe
     from zoopipe_airflow import ZooPipeManagerOperator      several pipes, each in a worker
     from zoopipe_airflow import ZooPipeParallelOperator     one pipe by several workers
+    from zoopipe_airflow import zoopipe_task_group          one pipe, each shard of it a task
     from zoopipe_airflow import AirflowConnection           a database by the connection that has its password
 
 Airflow parses a DAG file again and again, and imports this package in each of its processes, so importing it loads
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoopipe_airflow.connections import AirflowConnection
+    from zoopipe_airflow.groups import zoopipe_task_group
     from zoopipe_airflow.operators import ZooPipeManagerOperator, ZooPipeOperator, ZooPipeParallelOperator
 
 # name -> the module that it lives in
@@ -24,6 +26,7 @@ _HOMES = {
     "ZooPipeManagerOperator": "operators",
     "ZooPipeOperator": "operators",
     "ZooPipeParallelOperator": "operators",
+    "zoopipe_task_group": "groups",
 }
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "ZooPipeOperator",
     "ZooPipeParallelOperator",
     "get_provider_info",
+    "zoopipe_task_group",
 ]
 
 

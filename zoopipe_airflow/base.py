@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from zoopipe_core import Pipe, PipeManager, PipeReport
+    from zoopipe_core import Pipe, PipeManager, PipeReport, ShardPublication
 
 __all__ = ["LoadOperator"]
 
@@ -35,7 +35,65 @@ LOG_SECONDS = 5.0
 KILL_SECONDS = 1.0
 
 
-class LoadOperator(BaseOperator):
+class PipeOperator(BaseOperator):
+    """A task that builds pipes: their templates rendered, named after the task's run, their connections looked up.
+
+    Args:
+        max_errors: how many rows may be rejected, instead of what the pipe says of it.
+        kwargs: as for any operator.
+    """
+
+    ui_color = "#d9efe3"
+    ui_fgcolor = "#12372a"
+    shallow_copy_attrs: Sequence[str] = ("engine",)
+
+    _facts: Sequence[LoadFacts] = ()
+
+    def __init__(self, *, max_errors: int | float | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_errors = max_errors
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """As for any operator, and within pipes."""
+        if isinstance(content, PipeSource | PipesSource):
+            return content.rendered(self.renderer(context, jinja_env))
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def renderer(self, context: Context, jinja_env: Any = None) -> Callable[[str], object]:
+        """What renders one template."""
+        env = jinja_env
+
+        def render(text: str) -> object:
+            nonlocal env
+            if env is None:
+                env = self.get_template_env()
+            return super(PipeOperator, self).render_template(text, context, env)
+
+        return render
+
+    def finished(self, pipe: Pipe, context: Context, index: int | None = None) -> Pipe:
+        """A pipe as this task runs it: with the task's `max_errors`, a load id, and its connections looked up.
+
+        Args:
+            pipe: as it was given or built; one that has a load id keeps it.
+            context: of the task.
+            index: which of the task's pipes it is; None if it has one only.
+        """
+        from dataclasses import replace
+
+        changes: dict[str, Any] = {}
+        if self.max_errors is not None:
+            changes["max_errors"] = self.max_errors
+        if pipe.load_id is None:
+            changes["load_id"] = load_id_of(context["ti"], index)
+        result = resolve_connections(replace(pipe, **changes) if changes else pipe)
+        self._facts = [*self._facts, LoadFacts.of(result)]
+        return result
+
+
+class LoadOperator(PipeOperator):
     """A load as a task; see `ZooPipeOperator` for what the operators do.
 
     Args:
@@ -53,13 +111,9 @@ class LoadOperator(BaseOperator):
         ValueError: both `max_errors` and `fail_on_errors` are given.
     """
 
-    ui_color = "#d9efe3"
-    ui_fgcolor = "#12372a"
-    shallow_copy_attrs: Sequence[str] = ("engine",)
     operator_extra_links = (LoadReportLink(),)
 
     _killed = False
-    _facts: Sequence[LoadFacts] = ()
 
     def __init__(
         self,
@@ -70,16 +124,15 @@ class LoadOperator(BaseOperator):
         infer_outlets: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         if fail_on_errors and max_errors is not None:
             raise ValueError("give either fail_on_errors=True, which allows no rejected row, or max_errors=, not both")
-        self.max_errors = 0 if fail_on_errors else max_errors
+        super().__init__(max_errors=0 if fail_on_errors else max_errors, **kwargs)
         self.fail_on_errors = fail_on_errors
         self.skip_if_empty = skip_if_empty
         self.infer_outlets = infer_outlets
 
     @abstractmethod
-    def open_load(self, context: Context) -> AbstractContextManager[Pipe | PipeManager]:
+    def open_load(self, context: Context) -> AbstractContextManager[Pipe | PipeManager | ShardPublication]:
         """Build the load; the engine that was made for it ends with the block.
 
         Raises:
@@ -112,46 +165,7 @@ class LoadOperator(BaseOperator):
         """
         self._killed = True
 
-    def render_template(
-        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
-    ) -> Any:
-        """As for any operator, and within pipes."""
-        if isinstance(content, PipeSource | PipesSource):
-            return content.rendered(self.renderer(context, jinja_env))
-        return super().render_template(content, context, jinja_env, seen_oids)
-
-    def renderer(self, context: Context, jinja_env: Any = None) -> Callable[[str], object]:
-        """What renders one template."""
-        env = jinja_env
-
-        def render(text: str) -> object:
-            nonlocal env
-            if env is None:
-                env = self.get_template_env()
-            return super(LoadOperator, self).render_template(text, context, env)
-
-        return render
-
-    def finished(self, pipe: Pipe, context: Context, index: int | None = None) -> Pipe:
-        """A pipe as this task runs it: with the task's `max_errors`, a load id, and its connections looked up.
-
-        Args:
-            pipe: as it was given or built; one that has a load id keeps it.
-            context: of the task.
-            index: which of the task's pipes it is; None if it has one only.
-        """
-        from dataclasses import replace
-
-        changes: dict[str, Any] = {}
-        if self.max_errors is not None:
-            changes["max_errors"] = self.max_errors
-        if pipe.load_id is None:
-            changes["load_id"] = load_id_of(context["ti"], index)
-        result = resolve_connections(replace(pipe, **changes) if changes else pipe)
-        self._facts = [*self._facts, LoadFacts.of(result)]
-        return result
-
-    def _settle_facts(self, load: Pipe | PipeManager) -> None:
+    def _settle_facts(self, load: Pipe | PipeManager | ShardPublication) -> None:
         """Add to what is known of each load how it ended."""
         reports = [load.report] if len(self._facts) == 1 else _pipe_reports(load)
         for facts, report in zip(self._facts, reports, strict=False):  # no pipe has a report if planning failed
@@ -161,7 +175,7 @@ class LoadOperator(BaseOperator):
         """Called by the provider of OpenLineage when the task has ended, whichever way."""
         return to_openlineage(self._facts)
 
-    def _watcher(self, load: Pipe | PipeManager) -> Callable[[PipeReport], None]:
+    def _watcher(self, load: Pipe | PipeManager | ShardPublication) -> Callable[[PipeReport], None]:
         logged = 0.0
 
         def update(report: PipeReport) -> None:
@@ -176,7 +190,7 @@ class LoadOperator(BaseOperator):
 
         return update
 
-    def _push(self, load: Pipe | PipeManager, context: Context) -> None:
+    def _push(self, load: Pipe | PipeManager | ShardPublication, context: Context) -> None:
         if not self.do_xcom_push:
             return
         try:
@@ -184,7 +198,7 @@ class LoadOperator(BaseOperator):
         except Exception:  # why the load failed is what has to be seen
             self.log.exception("the report could not be pushed to XCom")
 
-    def _log(self, load: Pipe | PipeManager) -> None:
+    def _log(self, load: Pipe | PipeManager | ShardPublication) -> None:
         reports = _pipe_reports(load)
         if reports:
             self.log.info("::group::%d pipes", len(reports))
@@ -194,14 +208,14 @@ class LoadOperator(BaseOperator):
         self.log.info("%s", load.report)
 
 
-def _pipe_reports(load: Pipe | PipeManager) -> list[PipeReport]:
+def _pipe_reports(load: Pipe | PipeManager | ShardPublication) -> list[PipeReport]:
     """The report of each pipe of a manager; none of a pipe."""
-    from zoopipe_core import PipeManager
+    from zoopipe_core import Pipe
 
-    return load.pipe_reports if isinstance(load, PipeManager) else []
+    return [] if isinstance(load, Pipe) else load.pipe_reports
 
 
-def _as_json(load: Pipe | PipeManager) -> dict[str, Any]:
+def _as_json(load: Pipe | PipeManager | ShardPublication) -> dict[str, Any]:
     """The report; that of a manager has those of its pipes as ``pipes``."""
     reports = _pipe_reports(load)
     pipes = {"pipes": [each.to_dict() for each in reports]} if reports else {}

@@ -13,10 +13,17 @@ MAX_CHARS = 180
 class TaskInstance(Protocol):
     """What names a run of a task; Airflow's own has more."""
 
-    dag_id: str
-    task_id: str
-    run_id: str
-    map_index: int | None
+    @property
+    def dag_id(self) -> str: ...
+
+    @property
+    def task_id(self) -> str: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def map_index(self) -> int | None: ...
 
 
 def load_id_of(task: TaskInstance, index: int | None = None) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.parquet import ParquetInputAdapter, ParquetOutputAdapter
     from zoopipe_core.adapters.python import PyGeneratorInputAdapter, PyGeneratorOutputAdapter
     from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
+    from zoopipe_core.adapters.sql_pages import SQLPaginationInputAdapter
     from zoopipe_core.coordinators.base import BaseCoordinator, CompositeCoordinator, WorkerResult
     from zoopipe_core.coordinators.files import FileMergeCoordinator
     from zoopipe_core.engines.base import BaseEngine
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from zoopipe_core.executors import BatchExecutor, MultiThreadExecutor, SingleThreadExecutor
     from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus
     from zoopipe_core.manager import PipeManager
+    from zoopipe_core.managing.publication import ShardPublication
     from zoopipe_core.pipe import Pipe
     from zoopipe_core.report import PipeReport, PipeStatus
+    from zoopipe_core.shards import ShardedLoad
 
 __version__ = "0.1.0"
 
@@ -65,6 +68,9 @@ _HOMES = {
     "PyGeneratorOutputAdapter": "adapters.python",
     "SQLInputAdapter": "adapters.sql",
     "SQLOutputAdapter": "adapters.sql",
+    "SQLPaginationInputAdapter": "adapters.sql_pages",
+    "ShardPublication": "managing.publication",
+    "ShardedLoad": "shards",
     "SingleThreadExecutor": "executors",
     "WorkerResult": "coordinators.base",
     "ZoopipeError": "errors",
@@ -100,6 +106,9 @@ __all__ = [
     "PyGeneratorOutputAdapter",
     "SQLInputAdapter",
     "SQLOutputAdapter",
+    "SQLPaginationInputAdapter",
+    "ShardPublication",
+    "ShardedLoad",
     "SingleThreadExecutor",
     "WorkerResult",
     "ZoopipeError",

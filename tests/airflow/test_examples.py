@@ -31,3 +31,15 @@ def test_a_decorated_function_is_mapped_over_the_zones_that_another_task_finds(
     tables = counts(warehouse)
     assert set(tables) == {"airports_new_york", "airports_chicago", "airports_denver", "airports_los_angeles"}
     assert total.xcom_pull(task_ids="total") == sum(tables.values()) == 1_156
+
+
+def test_each_shard_of_the_weather_is_a_task(
+    airflow_dag: Callable[[str], Any], warehouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_ZOOPIPE_STAGING", str(warehouse.parent / "staging"))
+    run = airflow_dag("weather_in_shards").test()
+    assert run.state == "success"
+    assert counts(warehouse) == {"weather": 26_114}
+    assert len((warehouse.parent / "rejects" / "weather.csv").read_text().splitlines()) == 2
+    assert list((warehouse.parent / "staging").iterdir()) == []
+    assert len([task for task in run.get_task_instances() if task.task_id == "load_weather.shard"]) == 4
