@@ -93,7 +93,9 @@ def flow_run_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None
     kind = _digest(function, name or "", target, *_input(pipe))
     number = _number((flow.flow_run.id, flow.flow_run.run_count), task.task_run.id, index, kind)
     shown = "".join(letter for letter in (name or target) if letter.isprintable())
-    text = f"{flow.flow_run.id}/{function}/{shown}"
+    # A subflow that is tried again with its parent is a new run; what stands for it in the parent stays the same.
+    run_id = flow.flow_run.parent_task_run_id or flow.flow_run.id
+    text = f"{run_id}/{function}/{shown}"
     return f"{text[:MAX_CHARS]}~{kind}" + (f"#{number}" if number else "")
 
 

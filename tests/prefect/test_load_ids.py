@@ -69,6 +69,27 @@ def test_a_flow_run_that_is_tried_again_adds_nothing_twice(warehouse: str, folde
     assert rows(warehouse) == [1, 1, 1, 2, 2, 2, 3, 3, 4, 4] + [7] * 8 + [8] * 8
 
 
+def test_a_subflow_that_is_tried_again_with_its_parent_adds_nothing_twice(warehouse: str) -> None:
+    target = SQLOutputAdapter(warehouse, "users", mode="append")
+    tries: list[str] = []
+
+    @flow
+    def part(number: int) -> None:
+        tries.append(str(flow_run.id))
+        run_pipe(Pipe([{"id": number}], target, schema_model=User))
+        if len(tries) == 2:
+            raise ConnectionError("the step after the load fails")
+
+    @flow(retries=1)
+    def nightly() -> None:
+        part(1)
+        part(2)
+
+    nightly()
+    assert len(set(tries)) == 3  # the second part has run twice, as a new flow run
+    assert rows(warehouse) == [1, 2]
+
+
 def test_a_task_that_is_tried_again_keeps_its_load_id(warehouse: str, folder: Path) -> None:
     target = SQLOutputAdapter(warehouse, "users", mode="append")
     once = FailOnce(folder / "failed")
