@@ -188,6 +188,14 @@ class Database(ABC):
             SourceError: that is no longer there.
         """
 
+    def begin_reading(self) -> None:
+        """What is read from here on, up to `end_reading`, is a transaction of its own, if there are transactions."""
+        return
+
+    def end_reading(self) -> None:
+        """Nothing is kept for this reader any more."""
+        return
+
     def full_name(self, table: TableName) -> TableName:
         """The name with its schema, whether or not there is such a table."""
         existing = self.find(table)

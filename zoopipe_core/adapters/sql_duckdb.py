@@ -104,6 +104,7 @@ class DuckDB(Database):
         self._file = None if read_only else DatabaseFile(url.path, [".wal"])
         self._published = False
         self._locks = ProcessLocks(url.path)
+        self._holds = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         try:
             self._connect()
@@ -259,6 +260,13 @@ class DuckDB(Database):
     def enter_state(self, state: str) -> None:
         check_file_state(self.url.label, state, self.export_state())
 
+    def begin_reading(self) -> None:
+        self._holds = True
+
+    def end_reading(self) -> None:
+        self._holds = False
+        self._let_go()
+
     def _describe(self, query: str) -> tuple[list[str], list[str]]:
         with self._errors():
             relation = self._connect().sql(query)
@@ -286,7 +294,7 @@ class DuckDB(Database):
 
     def _let_go(self) -> None:
         """Close a reader's connection: whoever opens the file next may do so for writing."""
-        if self._read_only and self._connection is not None:
+        if self._read_only and not self._holds and self._connection is not None:
             self._connection.close()
             self._connection = None
 

@@ -243,6 +243,12 @@ class PostgreSQL(Database):
             raise SourceError(f"the state of {self.url.label} that was split is no longer kept: {error}") from error
         self._state = state
 
+    def begin_reading(self) -> None:
+        self.execute("SET TRANSACTION READ ONLY")
+
+    def end_reading(self) -> None:
+        self.rollback()
+
     def _schema(self, sql: str) -> pa.Schema:
         with self._errors(), self._connection.cursor() as cursor:
             return cursor.adbc_execute_schema(sql)

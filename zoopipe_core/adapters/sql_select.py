@@ -48,6 +48,7 @@ class Page:
         rows: how many rows at most; None: all.
         after, upto: literals, one for each column; the key is greater than `after`, and at most `upto`. None: no such
             bound.
+        skip: so many rows behind `after` are passed over.
         whole: the database looks up rows by a comparison of whole keys, ``(a, b) > (1, 2)``; else it is spelled out.
     """
 
@@ -55,6 +56,7 @@ class Page:
     rows: int | None = None
     after: tuple[str, ...] | None = None
     upto: tuple[str, ...] | None = None
+    skip: int = 0
     whole: bool = True
 
     def conditions(self, names: Sequence[str]) -> list[str]:
@@ -119,7 +121,7 @@ class Select:
             conditions += self.page.conditions(names)
             order = f" ORDER BY {', '.join(names)}"
             if self.page.rows is not None:
-                order += f" LIMIT {self.page.rows}"
+                order += f" LIMIT {self.page.rows} OFFSET {self.page.skip}"
         return (f" WHERE {' AND '.join(conditions)}" if conditions else "") + order
 
 
