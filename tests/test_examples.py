@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +76,3 @@ def test_the_flow_loads_the_same_tables_each_time(prefect_api: str, tmp_path: Pa
     assert seen[0] == seen[1]
     check(tmp_path)
     assert list(home.iterdir()) == []
-
-
-@pytest.mark.timeout(300)
-def test_the_dag_loads_the_same_tables_each_time(
-    airflow_dag: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZOOPIPE_WAREHOUSE", str(tmp_path / "warehouse.duckdb"))
-    seen = []
-    for _ in range(2):
-        run = airflow_dag("flights_to_duckdb").test()
-        assert run.state == "success"
-        reports = {task.task_id: task.xcom_pull(task_ids=task.task_id) for task in run.get_task_instances()}
-        assert {name: report["loaded_rows"] for name, report in reports.items()} == {
-            f"load_{table}": rows for table, rows in LOADED.items()
-        }
-        seen.append(contents(tmp_path / "warehouse.duckdb"))
-    assert seen[0] == seen[1]
-    check(tmp_path)
