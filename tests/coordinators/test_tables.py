@@ -18,7 +18,15 @@ from pydantic import BaseModel
 from tests.coordinators.support import Chunks, sharded
 from tests.databases import execute, tables_of, with_password
 from tests.warehouse.loads import LEDGER, Person, people, pipe
-from zoopipe_core import BaseHook, MultiProcessEngine, Pipe, PipeManager, SQLOutputAdapter, ZoosyncPoolEngine
+from zoopipe_core import (
+    BaseHook,
+    MultiProcessEngine,
+    Pipe,
+    PipeManager,
+    PipeStatus,
+    SQLOutputAdapter,
+    ZoosyncPoolEngine,
+)
 from zoopipe_core.adapters.sql_connect import DatabaseURL, connect
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import TableName
@@ -400,6 +408,17 @@ def test_a_connection_that_is_lost_after_the_last_shard_is_made_anew(postgres_ur
     assert manager.run(), manager.report
     assert execute(postgres_uri, "SELECT id FROM t") == [(0,), (1,)]
     assert tables_of(postgres_uri) <= {"t", LEDGER}
+
+
+def test_a_load_that_is_cancelled_while_it_is_published_ends_at_once_and_leaves_nothing(postgres_uri: str) -> None:
+    slow = staged(postgres_uri, post_sql="SELECT pg_sleep(600)")
+    manager = sharded(Pipe(Chunks([[{"id": 1}], [{"id": 2}]]), slow, None, Row))
+    manager.start()
+    while execute(postgres_uri, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == [(0,)]:
+        assert manager.is_running, manager.report
+    manager.shutdown(60)
+    assert manager.report.status is PipeStatus.ABORTED
+    assert tables_of(postgres_uri) <= {LEDGER}
 
 
 def test_tables_are_only_for_a_server_and_parts_for_all(tmp_path: Path) -> None:

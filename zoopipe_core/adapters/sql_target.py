@@ -211,10 +211,11 @@ class TargetTable(FilledTable):
         self._check_count(self._count())
 
     def _check_count(self, counted: int) -> None:
+        hint = "does a trigger drop some?" if not self._stages else "does a trigger drop some, or did the server crash?"
         if not self._given == self._taken == counted:
             raise TargetError(
                 f"{self._given:,} rows were given to {self._label}, the database took {self._taken:,} and "
-                f"holds {counted:,} of them (does a trigger drop some?); nothing was published"
+                f"holds {counted:,} of them ({hint}); nothing was published"
             )
 
     def _count(self) -> int:

@@ -61,6 +61,11 @@ class SQLWriter(Writer):
     def notes(self) -> tuple[str, ...]:
         return self._target.notes
 
+    @property
+    def session(self) -> int:
+        """The number by which a server of PostgreSQL knows the connection."""
+        return int(self._database.execute("SELECT pg_backend_pid()")[0][0])
+
     def start(self, types: Mapping[str, ColumnType]) -> None:
         self._target.start(types)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.sql import SQLOutputAdapter
     from zoopipe_core.adapters.sql_database import Database
     from zoopipe_core.adapters.sql_names import TableName
+    from zoopipe_core.adapters.sql_writer import SQLWriter
 
 __all__ = ["TablePart", "staged_tables"]
 
 logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 0.1
 
 
 def staged_tables(
@@ -82,7 +86,14 @@ class TablePart(OutputAdapter):
         return replace(self, attempt=attempt)
 
     def open(self) -> Writer:
-        return self.adapter.open_stage(self.owner, self.shard, self.attempt)
+        try:
+            return self.adapter.open_stage(self.owner, self.shard, self.attempt)
+        except DatabaseConnectionError as error:
+            error.add_note(
+                '  Shards fill tables of their own there. With staging="parts" they write files, which all workers and '
+                "this machine have to share."
+            )
+            raise
 
 
 class _StagingTables(StagingPlace):
@@ -144,6 +155,12 @@ class _StagingTables(StagingPlace):
             return find_stages(database, self._target, self._owner)
         finally:
             database.rollback()
+
+    def end_statement(self, session: int) -> None:
+        """End what another connection is at."""
+        database = self._alive()
+        database.execute(f"SELECT pg_cancel_backend({session})")
+        database.rollback()
 
     def remove(self, keep_folders: bool = False) -> None:
         if self._database is None:
@@ -207,8 +224,24 @@ class _StagedTables(StagedOutput):
         writer.start((full or stages)[0].note.types if stages else {})
         if not writer.adopt(full):
             self._write(writer, full, check)
+        self._prepare(writer, check)
+
+    def _prepare(self, writer: SQLWriter, check: Check) -> None:
+        """A single statement moves the rows of a shard, and may take minutes: whoever cancels the load ends it."""
         check()
-        writer.prepare()
+        session = writer.session
+        with ThreadPoolExecutor(1, "zoopipe-publish") as pool:
+            preparing = pool.submit(writer.prepare)
+            while not wait([preparing], CHECK_SECONDS).done:
+                try:
+                    check()
+                except BaseException:
+                    while not preparing.done():  # once may be between two statements
+                        self._tables.end_statement(session)
+                        wait([preparing], CHECK_SECONDS)
+                    raise
+            preparing.result()
+        check()
 
     def _check_count(self, stage: Stage) -> None:
         told = stage.note.rows if self._counts is None else self._counts[stage.shard].rows
