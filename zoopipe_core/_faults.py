@@ -13,10 +13,10 @@ POINTS = (
     "before_stage",  # nothing was written yet
     "mid_stage",  # some rows were
     "after_stage",  # all rows were
-    "after_prepare",  # the target holds them, uncommitted
+    "after_prepare",  # the target holds them, or the file is durable under its hidden name; nobody sees them
     "before_ledger",
-    "after_ledger",
-    "after_commit",  # the database has it, the caller does not know
+    "after_ledger",  # COMMIT comes next, or the renaming
+    "after_commit",  # the target has it, the caller does not know
 )
 
 handlers: dict[str, Callable[[], None]] = {}
