@@ -30,6 +30,23 @@ create_app = "prefect.server.api.server:create_app"
 uvicorn.run(create_app, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
 """
 
+# One node of Ray and one worker of Dask; their addresses, as the variables that Ray and Dask read.
+CLUSTERS = """
+import json, sys
+import ray
+from distributed import LocalCluster
+
+here = "127.0.0.1"
+options = {"num_cpus": 4, "include_dashboard": False, "object_store_memory": 100 << 20, "_node_ip_address": here}
+context = ray.init("local", log_to_driver=False, **options)
+threads = {"n_workers": 1, "threads_per_worker": 4, "processes": False, "memory_limit": 0}
+with LocalCluster(**threads, protocol="tcp", host=here, dashboard_address=None, worker_dashboard_address=None) as dask:
+    addresses = {"RAY_ADDRESS": context.address_info["address"], "DASK_SCHEDULER_ADDRESS": dask.scheduler_address}
+    print(json.dumps(addresses), flush=True)
+    sys.stdin.read()
+ray.shutdown()
+"""
+
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on."""

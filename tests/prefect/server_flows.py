@@ -14,7 +14,7 @@ from prefect import flow, serve
 from prefect.runtime import flow_run as this_run
 from pydantic import BaseModel
 
-from zoopipe_core import BaseHook, Pipe, SingleThreadExecutor
+from zoopipe_core import BaseHook, Pipe, SingleThreadExecutor, SQLOutputAdapter
 from zoopipe_prefect import parallelize_pipe, run_pipe
 
 ENGINES = ("multiprocess", "zoosync", "dask", "ray")
@@ -46,17 +46,16 @@ class Held(BaseHook):
 
 
 @flow
-def all_engines(folder: Path, place: str) -> None:
-    """Called and submitted, by two workers each."""
+def all_engines(folder: Path, place: str, submitted: bool = False) -> None:
+    """The same load by a worker of each engine."""
     for engine in ENGINES:
-        for manner in ("called", "submitted"):
-            name = f"{place}-{engine}-{manner}"
-            rows, rejects = folder / f"{name}.jsonl", folder / f"{name}-rejects.csv"
-            pipe = Pipe(folder / "numbers.csv", rows, rejects, Number, post_validation_hooks=[Doubled()])
-            if manner == "called":
-                parallelize_pipe(pipe, 2, engine, name=name)
-            else:
-                parallelize_pipe.submit(pipe, 2, engine, name=name).result()
+        name = f"{place}-{engine}"
+        rows, rejects = folder / f"{name}.jsonl", folder / f"{name}-rejects.csv"
+        pipe = Pipe(folder / "numbers.csv", rows, rejects, Number, post_validation_hooks=[Doubled()])
+        if submitted:
+            parallelize_pipe.submit(pipe, 1, engine, name=name).result()
+        else:
+            parallelize_pipe(pipe, 1, engine, name=name)
 
 
 def remove_work(flow: Any, flow_run: Any, state: Any) -> None:
@@ -67,15 +66,18 @@ def remove_work(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 @flow(on_cancellation=[remove_work])
-def held(folder: Path, target: str, in_shards: bool, submitted: bool) -> None:
-    """A load that is done at once, and one that waits in the middle."""
+def held(folder: Path, into_table: bool, in_shards: bool, submitted: bool) -> None:
+    """A load that is done at once, which only its flow run tells from others, and one that waits in the middle."""
     work = folder / f"work-{this_run.id}"
     work.mkdir(exist_ok=True)
-    run_pipe(Pipe(folder / "numbers.csv", f"duckdb:///{folder}/done.duckdb::numbers", None, Number), name="done")
+    done = SQLOutputAdapter(f"duckdb:///{folder}/done.duckdb", "numbers", mode="append")
+    run_pipe(Pipe([{"id": 1}, {"id": 2}], done, None, Number), name="done")
 
     source = work / "numbers.csv"
     if not source.exists():
         shutil.copy(folder / "numbers.csv", source)
+    table = SQLOutputAdapter(f"duckdb:///{folder}/held.duckdb", "numbers", mode="append")
+    target = table if into_table else folder / "held.jsonl"
     pipe = Pipe(source, target, None, Number, [Held(folder)], executor=SingleThreadExecutor(batch_size=1))
     load, arguments = (parallelize_pipe, (pipe, 2)) if in_shards else (run_pipe, (pipe,))
     if submitted:
@@ -87,7 +89,8 @@ def held(folder: Path, target: str, in_shards: bool, submitted: bool) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["call", folder]:
-            all_engines(Path(folder), "here")
+            all_engines(Path(folder), "called")
+            all_engines(Path(folder), "submitted", submitted=True)
         case ["publish", pool]:
             deployed = all_engines.from_source(str(Path(__file__).parent), f"{Path(__file__).name}:all_engines")
             deployed.deploy("pool", work_pool_name=pool, print_next_steps=False)

@@ -1,5 +1,6 @@
 """Flows that a runner and a worker execute, on a real server: engines, cancelling, killing."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import duckdb
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -20,20 +22,16 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling, Scheduled
 
-from tests.engines.clusters import DASK, RAY, running, worker_settings
-from tests.prefect.server import free_port, processes_of, program
+from tests.engines.clusters import running, worker_settings
+from tests.prefect.server import CLUSTERS, processes_of, program
 from tests.prefect.server_flows import ENGINES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PATIENCE_SECONDS = 300.0
 ROWS = 1000
-MANNERS = {
-    "a pipe that is called": (False, False),
-    "a pipe that is submitted": (False, True),
-    "shards that are called": (True, False),
-    "shards that are submitted": (True, True),
-}
+# name -> in shards?, submitted?
+MANNERS = {"a pipe that is called": (False, False), "shards that are submitted": (True, True)}
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
@@ -97,12 +95,10 @@ class Published:
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Ray cluster and a Dask cluster, named by the variables that these read."""
-    folder = tmp_path_factory.mktemp("clusters")
-    arguments, settings = [str(free_port()), str(folder)], worker_settings(folder)
-    python = Path(sys.executable)
-    with running(python, RAY, [], settings) as ray, running(python, DASK, arguments, settings) as dask:
-        yield {"RAY_ADDRESS": ray, "DASK_SCHEDULER_ADDRESS": dask}
+    """A Ray cluster and a Dask cluster, as the variables that name them."""
+    settings = worker_settings(tmp_path_factory.mktemp("clusters")) | {"RAY_AUTH_MODE": "disabled"}
+    with running(Path(sys.executable), CLUSTERS, [], settings) as addresses:
+        yield json.loads(addresses)
 
 
 @pytest.fixture(scope="module")
@@ -150,23 +146,22 @@ def everywhere(
         text=True,
         check=False,
     )
+    outcome = "Completed" if here.returncode == 0 else here.stderr
     ended = {place: run.wait_for_end() for place, run in runs.items()}
     outcomes = {place: f"{state.name} {state.message or ''}".strip() for place, state in ended.items()}
-    return folder, outcomes | {"here": "Completed" if here.returncode == 0 else here.stderr}
+    return folder, outcomes | {"called": outcome, "submitted": outcome}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("place", ["here", "served", "pool"])
+@pytest.mark.parametrize("place", ["called", "submitted", "served", "pool"])
 def test_an_engine_loads_with_models_and_hooks_of_the_flow_s_own_file(
     everywhere: tuple[Path, dict[str, str]], place: str, engine: str
 ) -> None:
     folder, outcomes = everywhere
     assert outcomes[place] == "Completed"
-    for manner in ("called", "submitted"):
-        rows = (folder / f"{place}-{engine}-{manner}.jsonl").read_text()
-        assert rows == "".join(f'{{"id":{2 * number}}}\n' for number in range(ROWS))
-        rejects = (folder / f"{place}-{engine}-{manner}-rejects.csv").read_text().splitlines()
-        assert len(rejects) == 2
+    rows = (folder / f"{place}-{engine}.jsonl").read_text()
+    assert rows == "".join(f'{{"id":{2 * number}}}\n' for number in range(ROWS))
+    assert len((folder / f"{place}-{engine}-rejects.csv").read_text().splitlines()) == 2
 
 
 # ---- cancelling and killing -----------------------------------------------------------------------------------------
@@ -174,14 +169,23 @@ def test_an_engine_loads_with_models_and_hooks_of_the_flow_s_own_file(
 
 @pytest.fixture(scope="module")
 def held(published: Published, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Flow runs under `serve` that are in the middle of a load over something old, one in each manner."""
+    """Flow runs under `serve` that are in the middle of a load, to be cancelled or killed: one in each manner."""
     runs = {}
     for manner, (in_shards, submitted) in MANNERS.items():
         folder = numbers(tmp_path_factory.mktemp("held"))
         (folder / "held.jsonl").write_text("old\n")
-        target = str(folder / "held.jsonl")
-        runs[manner] = published.start("held/served", folder, target=target, in_shards=in_shards, submitted=submitted)
+        runs[manner] = published.start(
+            "held/served", folder, into_table=False, in_shards=in_shards, submitted=submitted
+        )
+    folder = numbers(tmp_path_factory.mktemp("killed"))
+    execute(folder, "CREATE TABLE numbers AS SELECT -1::BIGINT AS id")
+    runs["killed"] = published.start("held/served", folder, into_table=True, in_shards=True, submitted=False)
     return runs
+
+
+def execute(folder: Path, sql: str, database: str = "held.duckdb") -> list[Any]:
+    with duckdb.connect(folder / database) as connection:
+        return connection.execute(sql).fetchall()
 
 
 @pytest.mark.parametrize("manner", MANNERS)
@@ -198,3 +202,25 @@ def test_a_cancelled_flow_run_leaves_no_process_and_the_old_target(held: dict[st
     assert left == ["begun", "done.duckdb", "held.jsonl", "numbers.csv", "removed"]
     assert run.task_states()["load-done"].is_completed()
     assert not run.task_states()["load-held"].is_running()
+
+
+def test_a_killed_flow_run_that_is_retried_has_each_row_once(held: dict[str, Run]) -> None:
+    run = held["killed"]
+    run.wait_for_begin()
+    [process] = [each for each in processes_of(run.id) if "prefect.engine" in each.cmdline()]
+    process.kill()
+    wait_until(lambda: run.state.is_crashed(), "the crash")
+    wait_until(lambda: processes_of(run.id) == [], "the end of its workers")
+    assert execute(run.folder, "SELECT id FROM numbers") == [(-1,)]
+
+    (run.folder / "go").touch()
+    run.set_state(Scheduled(message="as `prefect flow-run retry` does it"))
+    wait_until(lambda: run.state.is_completed() or run.state.is_failed(), "the second try")
+    assert run.state.is_completed(), run.state
+    assert run.client.read_flow_run(run.id).run_count == 2
+    assert execute(run.folder, "SELECT count(*), count(DISTINCT id), sum(id)::INT FROM numbers") == [
+        (ROWS + 1, ROWS + 1, ROWS * (ROWS - 1) // 2 - 1)
+    ]
+    assert execute(run.folder, "SELECT id FROM numbers ORDER BY id", "done.duckdb") == [(1,), (2,)]
+    left = {path.name for path in run.folder.iterdir()} - {f"work-{run.id}"}
+    assert left == {"begun", "done.duckdb", "go", "held.duckdb", "numbers.csv"}
