@@ -106,7 +106,7 @@ def test_what_depends_on_good_data_runs_only_if_the_gate_opens(run: Run, folder:
 
 
 def test_the_flights_of_a_day_are_loaded_when_it_is_due_and_once(run: Run, folder: Path) -> None:
-    logging = {"PREFECT_LOGGING_EXTRA_LOGGERS": "zoopipe_core", "PREFECT_LOGGING_LEVEL": "INFO"}
+    logging = {"PREFECT_LOGGING_EXTRA_LOGGERS": "zoopipe_core", "PREFECT_LOGGING_ROOT_LEVEL": "INFO"}
     with run.serving("03_scheduled_daily_load.py", "--serve", **logging):
         deployed("zoopipe-load/daily-flights")
         parameters = {
@@ -135,7 +135,9 @@ def test_the_flights_of_a_day_are_loaded_when_it_is_due_and_once(run: Run, folde
     assert set(counts) == {(2, 28), (today.month, today.day)} - {(2, 29)}
     with get_client(sync_client=True) as client:
         logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[first.id])))
-    assert [log.message for log in logs if log.name == "zoopipe_core.run" and log.task_run_id is not None]
+    core = [log for log in logs if log.name == "zoopipe_core.run"]
+    assert [log.message.rpartition(" ")[2] for log in core] == ["completed"]
+    assert core[0].task_run_id is not None
 
 
 def test_files_are_mapped_to_loads_of_their_own(run: Run, folder: Path) -> None:
