@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoopipe_core.adapters.atomic import AtomicFile
+from zoopipe_core.adapters.background import Background
 from zoopipe_core.adapters.base import Reader, ReadRequest, Scan, Writer
 from zoopipe_core.adapters.columnar import (
     Layout,
@@ -263,13 +264,14 @@ class ParquetOutputAdapter(FileOutputAdapter):
 
 
 class ParquetWriter(FileWriter):
-    """Fills row groups and writes them through an `AtomicFile`."""
+    """Fills row groups and writes them through an `AtomicFile`, one while the next is filled."""
 
     def __init__(self, adapter: ParquetOutputAdapter) -> None:
         self._adapter = adapter
         self._file = AtomicFile(str(adapter.path), None)
         self._sink = Sink(self._file)
         self._writer: pq.ParquetWriter | None = None
+        self._background: Background[None] = Background("zoopipe-parquet")
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = self._pending_bytes = 0
 
@@ -304,6 +306,10 @@ class ParquetWriter(FileWriter):
     def _write_group(self) -> None:
         table = pa.Table.from_batches(self._pending)
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+        self._background.wait()
+        self._background.start(self._encode_group, table)
+
+    def _encode_group(self, table: pa.Table) -> None:
         with writing_columns(self._file):
             self._open_writer(table).write_table(table, row_group_size=table.num_rows)
 
@@ -325,12 +331,15 @@ class ParquetWriter(FileWriter):
             self._hold(batch)
         if self._pending:
             self._write_group()
+        self._background.wait()
+        self._background.end()
         with writing_columns(self._file):
             self._open_writer(self._columns.schema.empty_table()).close()
         self._file.prepare()
 
     def abort(self) -> None:
         self._sink.discard()
+        self._background.end()
         try:
             if self._writer is not None:
                 self._writer.close()
