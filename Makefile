@@ -11,7 +11,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv load prefect test check format bench constraints clean
+.PHONY: help venv load prefect airflow test check format bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ load: $(VENV)/.ready ## run the first example: flights into DuckDB
 
 prefect: $(VENV)/.ready ## start a Prefect server with its UI on this machine, and serve the example flows there
 	@$(BIN)/python scripts/serve_examples.py
+
+airflow: $(VENV)/.ready ## start an Airflow with its UI on this machine, and the example DAGs in it
+	@$(BIN)/python scripts/serve_dags.py
 
 test: $(VENV)/.ready ## run every test
 	@scripts/make_browser.sh

@@ -4,6 +4,8 @@ execute ─▶ build ─▶ run ─▶ report ─▶ return value (XCom)
                      │  ▲      └ failed, killed, skipped ─▶ XCom `report`, then the error
       log every few  │  │
       seconds      ◀─┘  └─ on_kill: a flag, looked at four times a second
+
+What only a running task needs is imported when it runs: this module is loaded by each process that parses a DAG.
 """
 
 from __future__ import annotations
@@ -16,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from zoopipe_airflow.compatibility import AirflowSkipException
-from zoopipe_airflow.connections import resolve_connections
-from zoopipe_airflow.lineage import LoadFacts, tell_assets, to_openlineage
 from zoopipe_airflow.links import LoadReportLink
 from zoopipe_airflow.load_ids import load_id_of
 from zoopipe_airflow.sources import PipeSource, PipesSource
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
+    from zoopipe_airflow.lineage import LoadFacts
     from zoopipe_core import Pipe, PipeManager, PipeReport, ShardPublication
 
 __all__ = ["LoadOperator"]
@@ -82,6 +83,9 @@ class PipeOperator(BaseOperator):
             index: which of the task's pipes it is; None if it has one only.
         """
         from dataclasses import replace
+
+        from zoopipe_airflow.connections import resolve_connections
+        from zoopipe_airflow.lineage import LoadFacts
 
         changes: dict[str, Any] = {}
         if self.max_errors is not None:
@@ -141,6 +145,8 @@ class LoadOperator(PipeOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the load and return its report."""
+        from zoopipe_airflow.lineage import tell_assets
+
         self._facts = []
         with self.open_load(context) as load:
             try:
@@ -173,6 +179,8 @@ class LoadOperator(PipeOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Called by the provider of OpenLineage when the task has ended, whichever way."""
+        from zoopipe_airflow.lineage import to_openlineage
+
         return to_openlineage(self._facts)
 
     def _watcher(self, load: Pipe | PipeManager | ShardPublication) -> Callable[[PipeReport], None]:

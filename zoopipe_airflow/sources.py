@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoopipe_airflow.imports import is_import_string, load_object
-from zoopipe_airflow.templates import describe_pipe, render_pipe
 
 if TYPE_CHECKING:
     from zoopipe_core import Pipe
@@ -45,7 +44,11 @@ class PipeSource:
 
     def rendered(self, render: Callable[[str], object]) -> PipeSource:
         """The same with the templates of a pipe rendered; what is built later is rendered then, by `build`."""
-        return replace(self, given=render_pipe(self.given, render)) if _is_pipe(self.given) else self
+        if not _is_pipe(self.given):
+            return self
+        from zoopipe_airflow.templates import render_pipe
+
+        return replace(self, given=render_pipe(self.given, render))
 
     def build(self, render: Callable[[str], object]) -> Pipe:
         """The pipe, ready to run. One that was given has been rendered and is not rendered again.
@@ -56,6 +59,8 @@ class PipeSource:
         """
         if _is_pipe(self.given):
             return self.given  # type: ignore[no-any-return]
+        from zoopipe_airflow.templates import render_pipe
+
         built = _built(self.given)
         if not _is_pipe(built):
             raise TypeError(
@@ -65,7 +70,11 @@ class PipeSource:
 
     def serialize(self) -> Any:
         """What Airflow shows, as plain JSON."""
-        return describe_pipe(self.given) if _is_pipe(self.given) else _named(self.given)
+        if not _is_pipe(self.given):
+            return _named(self.given)
+        from zoopipe_airflow.templates import describe_pipe
+
+        return describe_pipe(self.given)
 
 
 @dataclass(frozen=True)
