@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sqlite3
 import sys
 import threading
@@ -41,6 +42,12 @@ PRELOADED = (
     "zoopipe_core.schema.columns",
 )
 LOAD_ID = "a"
+
+
+def preload() -> None:
+    """Import what forked children need."""
+    for module in PRELOADED:
+        importlib.import_module(module)
 
 
 def is_database(target: str) -> bool:
@@ -139,7 +146,7 @@ def strike(target: str, source: str, case: list[str], tell: Callable[[dict[str, 
             if kind in ("raise", "kill"):
                 stack.enter_context(looking(target, name, tell))
             if kind != "none":
-                stack.enter_context(fault(point, kind))
+                stack.enter_context(fault(point, (lambda: terminated(load)) if kind == "terminate" else kind))
         load.run(on_report_update=None)
         exception = load.report.exception
         tell(
@@ -149,6 +156,13 @@ def strike(target: str, source: str, case: list[str], tell: Callable[[dict[str, 
                 "message": exception and exception.message,
             }
         )
+
+
+def terminated(load: Pipe) -> None:
+    """SIGTERM for this process, and some time to notice it: the load is at a point, in a thread of its own."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert load._state.run is not None
+    assert load._state.run.stop.wait(60)
 
 
 def judge(target: str, source: str, case: list[str], tell: Callable[[dict[str, Any]], None]) -> None:
@@ -199,8 +213,7 @@ def in_child(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> dict[s
 
 def main() -> None:
     target, source, cases = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    for module in PRELOADED:
-        importlib.import_module(module)
+    preload()
     for kind in (sql_duckdb.DuckDB, sql_postgres.PostgreSQL, sql_sqlite.SQLite):
         kind.chunk_rows = CHUNK_ROWS  # type: ignore[attr-defined]
     for case in cases:
