@@ -29,7 +29,6 @@ os.environ["PREFECT_API_URL"] = f"http://{HOST}:{PORT}/api"
 os.environ.setdefault("PREFECT_SERVER_UI_API_URL", os.environ["PREFECT_API_URL"])
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "zoopipe_core")
-os.environ.setdefault("PREFECT_LOGGING_ROOT_LEVEL", "INFO")
 
 import examples_common.private_prefect  # noqa: E402, F401  before Prefect
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from prefect.context import FlowRunContext
 
 if TYPE_CHECKING:
     from zoopipe_core import BaseEngine
@@ -29,7 +32,8 @@ def engine_in_use(engine: BaseEngine | str | None) -> Iterator[BaseEngine | None
         engine: one of your own, which you close; None for that of the manager; or ``"multiprocess"``, ``"zoosync"``,
             ``"ray"`` or ``"dask"``, with the settings that these engines have by default.
 
-    What a name stands for is closed when its last user has left, but for the warm processes of ``"zoosync"``.
+    What a name stands for is closed when its last user has left, but for the warm processes of ``"zoosync"``. A cluster
+    that the flow's tasks run on, by prefect-dask or prefect-ray, is used and stays.
 
     >>> with engine_in_use("multiprocess") as engine:
     ...     type(engine).__name__
@@ -70,7 +74,19 @@ def _leave(name: str) -> None:
 def _dask() -> BaseEngine:
     from zoopipe_core.engines.dask import DaskEngine
 
-    return DaskEngine()
+    return DaskEngine(client=_client_of_the_flow())
+
+
+def _client_of_the_flow() -> Any:
+    """The client of the Dask cluster that the flow's tasks run on; None if they run elsewhere.
+
+    Dask itself knows of it within such tasks only. Ray is asked by its engine, since it is one for a process.
+    """
+    runners, flow = sys.modules.get("prefect_dask.task_runners"), FlowRunContext.get()
+    if runners is None or flow is None or not isinstance(flow.task_runner, runners.DaskTaskRunner):
+        return None
+    client = flow.task_runner.client
+    return None if client.asynchronous else client
 
 
 def _multiprocess() -> BaseEngine:

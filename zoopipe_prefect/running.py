@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
+from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS, PREFECT_LOGGING_LEVEL
 
 from zoopipe_core import Pipe, PipeManager, PipeReport, PipeStatus
 from zoopipe_prefect.artifacts import artifact_key, report_markdown, report_table
@@ -52,6 +53,7 @@ def run_load(load: Pipe | PipeManager, name: str, *, as_report: bool, independen
         LoadAbortedError: the load was cancelled.
     """
     logger = get_run_logger()
+    _let_core_log()
     try:
         load.run(on_report_update=_Watch(load, logger).update)
     finally:  # whatever ended the load, a cancellation too
@@ -63,6 +65,13 @@ def run_load(load: Pipe | PipeManager, name: str, *, as_report: bool, independen
         _raise_for_pipes(pipes)
     report.raise_for_status()
     return completed(report, report if as_report else _as_json(report, load, pipes))
+
+
+def _let_core_log() -> None:
+    """Give the core's logger the level of Prefect's own, if it is one of the extra loggers: Prefect hands on none."""
+    core = logging.getLogger("zoopipe_core")
+    if core.name in PREFECT_LOGGING_EXTRA_LOGGERS.value() and core.level == logging.NOTSET:
+        core.setLevel(PREFECT_LOGGING_LEVEL.value())
 
 
 def _tell(report: PipeReport, pipes: Sequence[PipeReport], name: str, independent: bool, logger: Any) -> None:

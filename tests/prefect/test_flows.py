@@ -106,7 +106,7 @@ def test_what_depends_on_good_data_runs_only_if_the_gate_opens(run: Run, folder:
 
 
 def test_the_flights_of_a_day_are_loaded_when_it_is_due_and_once(run: Run, folder: Path) -> None:
-    logging = {"PREFECT_LOGGING_EXTRA_LOGGERS": "zoopipe_core", "PREFECT_LOGGING_ROOT_LEVEL": "INFO"}
+    logging = {"PREFECT_LOGGING_EXTRA_LOGGERS": "zoopipe_core", "PREFECT_LOGGING_LEVEL": "INFO"}
     with run.serving("03_scheduled_daily_load.py", "--serve", **logging):
         deployed("zoopipe-load/daily-flights")
         parameters = {
