@@ -32,9 +32,12 @@ def changed(path: Path, *numbers: Any) -> Path:
     return path
 
 
+_OF_PIPE = ("load_id", "if_loaded", "max_errors", "post_validation_hooks")
+
+
 def pipe(source: Any, uri: str, table: str = "t", mode: str = "append", **options: Any) -> Pipe:
     """A load of people; `options` are those of `SQLOutputAdapter` and of `Pipe`."""
-    of_pipe = {name: options.pop(name) for name in ("load_id", "if_loaded", "max_errors") if name in options}
+    of_pipe = {name: options.pop(name) for name in _OF_PIPE if name in options}
     model = options.pop("model", Person)
     rejects = options.pop("rejects", None)
     return Pipe(source, SQLOutputAdapter(uri, table, mode, **options), rejects, model, **of_pipe)
