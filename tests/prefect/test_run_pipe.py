@@ -74,6 +74,16 @@ def test_a_failed_load_fails_its_task_and_leaves_its_artifact(users: Pipe, folde
     assert "**SourceNotFoundError**" in kept.data
 
 
+def test_the_report_of_a_failed_load_is_the_data_of_its_state(users: Pipe, folder: Path) -> None:
+    (folder / "users.csv").unlink()
+    flow(lambda: run_pipe.with_options(persist_result=True)(users, name="kept"), name="nightly")(return_state=True)
+    with get_client(sync_client=True) as client:
+        state = client.read_task_run(artifact("load-kept").task_run_id).state
+    error = state.result(raise_on_failure=False, _sync=True)
+    assert isinstance(error, LoadFailedError)
+    assert (error.report.status, error.report.source) == (PipeStatus.FAILED, "users.csv")
+
+
 def test_a_retry_loads_what_the_first_attempt_could_not(users: Pipe, folder: Path) -> None:
     (folder / "users.csv").rename(folder / "late.csv")
 
