@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.python import PyGeneratorInputAdapter, PyGeneratorOutputAdapter
     from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
     from zoopipe_core.adapters.sql_pages import SQLPaginationInputAdapter
+    from zoopipe_core.adapters.watermark import Watermark
     from zoopipe_core.coordinators.base import BaseCoordinator, CompositeCoordinator, WorkerResult
     from zoopipe_core.coordinators.files import FileMergeCoordinator
     from zoopipe_core.engines.base import BaseEngine
@@ -72,6 +73,7 @@ _HOMES = {
     "ShardPublication": "managing.publication",
     "ShardedLoad": "shards",
     "SingleThreadExecutor": "executors",
+    "Watermark": "adapters.watermark",
     "WorkerResult": "coordinators.base",
     "ZoopipeError": "errors",
     "ZoosyncPoolEngine": "engines.zoosync",
@@ -110,6 +112,7 @@ __all__ = [
     "ShardPublication",
     "ShardedLoad",
     "SingleThreadExecutor",
+    "Watermark",
     "WorkerResult",
     "ZoopipeError",
     "ZoosyncPoolEngine",

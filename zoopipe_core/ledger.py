@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from zoopipe_core.adapters.ledger import LoadRecord
+from zoopipe_core.adapters.base import OutputAdapter
+from zoopipe_core.adapters.ledger import Ledger, LoadRecord
+from zoopipe_core.adapters.watermark import Mark
 from zoopipe_core.registry import resolve_output
 
 if TYPE_CHECKING:
     from zoopipe_core.adapters.paths import PathLike
     from zoopipe_core.adapters.sql_connect import Uri
 
-__all__ = ["LoadRecord", "loads"]
+__all__ = ["LoadRecord", "Mark", "loads", "watermarks"]
 
 
 def loads(target: PathLike | Uri, table: str | None = None) -> list[LoadRecord]:
@@ -32,11 +34,30 @@ def loads(target: PathLike | Uri, table: str | None = None) -> list[LoadRecord]:
         SpecError: there is no such kind of target, or it remembers nothing.
         DatabaseError, TargetError: it cannot be read.
     """
+    ledger = _ledger(target, table)
+    return [] if ledger is None else ledger.records()
+
+
+def watermarks(target: PathLike | Uri, table: str | None = None) -> list[Mark]:
+    """How far the sources with a watermark have come whose rows are in a table, by name.
+
+    Args:
+        target: the database, or the file, as for `loads`.
+        table: the table.
+
+    Raises:
+        SpecError, DatabaseError, TargetError: as `loads`.
+    """
+    ledger = _ledger(target, table)
+    return [] if ledger is None else ledger.marks()
+
+
+def _ledger(target: PathLike | Uri, table: str | None) -> Ledger | None:
+    output: OutputAdapter
     if table is None and isinstance(target, str | os.PathLike):
         output = resolve_output(target)
     else:
         from zoopipe_core.adapters.sql import SQLOutputAdapter
 
         output = SQLOutputAdapter(target, table or "")  # type: ignore[arg-type]  # refused there if it is no URL
-    ledger = output.ledger()
-    return [] if ledger is None else ledger.records()
+    return output.ledger()

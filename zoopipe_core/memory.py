@@ -2,6 +2,7 @@
 
     begin()          before anything is read: is it loaded?      else, for a load that has a name: "running"
     open_writer()    the same again, with other loads kept away
+    source, advance  what is new of the input, and how far it was read
     remember()       the record, which the target publishes together with the rows
     tell()           how it ended, where nothing was published
 
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 import pydantic
 
-from zoopipe_core.adapters.base import OutputAdapter, Writer
+from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Writer
 from zoopipe_core.adapters.ledger import COMPLETED, Ledger, LoadKey, LoadRecord, digest
+from zoopipe_core.adapters.watermark import Mark
 from zoopipe_core.errors import ZoopipeError
 from zoopipe_core.report import PipeReport, PipeStatus, now
 from zoopipe_core.running import Progress
@@ -55,6 +57,8 @@ class LoadMemory:
         self._ledger: Ledger | None = None
         self._writer: Writer | None = None
         self._noted = False
+        self._mark: Mark | None = None
+        self._reached: Mark | None = None
         self.key: LoadKey | None = None
 
     @property
@@ -89,6 +93,9 @@ class LoadMemory:
         if at_once:
             ledger.hold()
         key = self.key = self._key(output)
+        if key.mark_name:
+            self._mark = next((mark for mark in ledger.marks() if mark.name == key.mark_name), None)
+            key = self.key = replace(key, mark_run="" if self._mark is None else self._mark.run)
         if not self._is_named:
             return
         if not key.given:
@@ -123,12 +130,25 @@ class LoadMemory:
             _schema(pipe),
             given=pipe.load_id is not None,
             again=pipe.if_loaded == "again",
+            mark_name=pipe.input_adapter.mark_name or "",
         )
 
     @property
     def _is_named(self) -> bool:
         """Whether other runs may have the same id."""
         return self.key is not None and not self.key.load_id.endswith(self.key.run)
+
+    @property
+    def source(self) -> InputAdapter:
+        """What is to be read: of an input with a watermark, what is new."""
+        source = self._pipe.input_adapter
+        if self.key is None or not self.key.mark_name or self._output is None:
+            return source
+        return source.resume(self._mark, remembers=self._output.mode != "merge")
+
+    def advance(self, mark: Mark | None) -> None:
+        """All of `source` was read: where the next load goes on, once this one is published."""
+        self._reached = mark
 
     def open_writer(self) -> Writer | None:
         """The target, open; None if there is none.
@@ -163,7 +183,7 @@ class LoadMemory:
             done = replace(
                 report, status=PipeStatus.COMPLETED, finished_at=now(), fraction_done=1.0, ram_bytes=0, cause=None
             )
-            target.remember(self._record(done))
+            target.remember(replace(self._record(done), mark=self._reached))
 
     def remembers(self, output: OutputAdapter) -> bool:
         """Whether this is the target that is meant."""

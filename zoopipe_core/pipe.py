@@ -126,6 +126,7 @@ class Pipe:
             raise SpecError(f"rows and rejects cannot both go to {target.label}; name another place for one of them")
         if rejects is not None and any(_same_place(place, rejects.place) for place in self.input_adapter.places):
             raise SpecError(f"the rejects would replace their own source, {rejects.label}; name another place for them")
+        self._check_watermark()
         self._check_load_id()
         limit = self.max_errors
         if limit is None:
@@ -134,6 +135,16 @@ class Pipe:
         if not is_number or limit < 0 or (isinstance(limit, float) and not limit <= 1):
             raise SpecError(
                 f"max_errors has to be a number of rows (0, 100), a share of them (0.01), or None, not {limit!r}"
+            )
+
+    def _check_watermark(self) -> None:
+        target = self.output_adapter
+        if self.input_adapter.mark_name is not None and not (
+            target is not None and target.adds and target.always_remembers
+        ):
+            raise SpecError(
+                f"{self.input_adapter.label} is read by a watermark: its new rows have to be added to those of earlier "
+                'loads, by SQLOutputAdapter(..., mode="append") or "merge"'
             )
 
     def _check_load_id(self) -> None:

@@ -154,7 +154,7 @@ class _Load:
         try:
             self._memory.begin(self._progress.snapshot(), at_once=True)
             self._progress.set(load_id=self._memory.load_id, attempt=self._memory.attempt)
-            with pipe.input_adapter.open(self._request()) as reader:
+            with self._memory.source.open(self._request()) as reader:
                 self._source_types = reader.columns
                 self._check_columns(pipe.input_adapter.label, reader.columns, reader.duplicates)
                 self._list_unknown(reader.columns or ())
@@ -168,6 +168,7 @@ class _Load:
                     self._process(reader, writer)
                 self._progress.set(bytes_read=reader.bytes_read)
                 self._progress.note(*reader.notes)
+                self._memory.advance(reader.mark)
             # The source is closed: nothing but the commit can fail from here on.
             self._finish(writer)
         except BaseException as error:

@@ -23,6 +23,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey, LoadRecord
 from zoopipe_core.adapters.paths import strip_credentials
+from zoopipe_core.adapters.watermark import Mark
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
@@ -126,6 +127,11 @@ class Reader(ABC):
         """Remarks for the report, such as what was skipped by an option."""
         return ()
 
+    @property
+    def mark(self) -> Mark | None:
+        """Where the next load goes on, for a source with a watermark; known when all is read, also after `close`."""
+        return None
+
     def __enter__(self) -> Self:
         return self
 
@@ -190,11 +196,13 @@ class Split:
         note: why there are fewer parts than were asked for, or None. For the log and the report.
         release: ends what the parts need of this process, such as a snapshot of a database; to be called when all are
             read. The parts given here keep it as long as they live, copies of them do not.
+        mark: of an input with a watermark, where the next load goes on when all parts were read.
     """
 
     parts: tuple[InputAdapter, ...]
     note: str | None = None
     release: Callable[[], object] = field(default=_nothing, compare=False, repr=False)
+    mark: Mark | None = None
 
 
 class InputAdapter(_Adapter):
@@ -226,6 +234,20 @@ class InputAdapter(_Adapter):
             SourceError: the source has to be looked at, and cannot be read.
         """
         return Split((self,), f"{self.label} cannot be split" if count > 1 else None)
+
+    @property
+    def mark_name(self) -> str | None:
+        """What the target's ledger calls the mark up to which this was read; None: it is read as a whole each time."""
+        return None
+
+    def resume(self, mark: Mark | None, remembers: bool) -> InputAdapter:
+        """The part of this that is new since `mark`.
+
+        Args:
+            mark: of the loads before; None: this is the first.
+            remembers: rows that come again are passed over; else the target does not mind them.
+        """
+        return self
 
     @abstractmethod
     def open(self, request: ReadRequest) -> Reader:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from zoopipe_core.adapters.watermark import Mark
 from zoopipe_core.errors import AlreadyLoadedError, LoadIdError
 from zoopipe_core.report import PipeReport
 
@@ -66,6 +67,8 @@ class LoadKey:
         given: the caller has named the load; False: the name is made of target and input.
         again: load even what is loaded.
         attempt: the how manieth try this is, as far as the ledger knows.
+        mark_name: of the source's watermark; empty if it has none.
+        mark_run: of the load that has set the mark behind which this one reads; empty if there was none.
     """
 
     load_id: str
@@ -75,6 +78,8 @@ class LoadKey:
     given: bool = True
     again: bool = False
     attempt: int = 1
+    mark_name: str = ""
+    mark_run: str = ""
 
     def check(self, record: LoadRecord | None) -> None:
         """Make sure that this load has still to be done.
@@ -124,6 +129,7 @@ class LoadRecord:
         started_at, committed_at: None if unknown.
         versions: of what wrote it, such as ``"zoopipe 0.1.0"``.
         state: of a file: what tells it from others of its name.
+        mark: how far the source was read; only on its way into the ledger.
     """
 
     load_id: str
@@ -139,6 +145,7 @@ class LoadRecord:
     committed_at: datetime | None = None
     versions: str = ""
     state: str = ""
+    mark: Mark | None = None
 
     @classmethod
     def of(cls, key: LoadKey, target: str, mode: str, report: PipeReport, versions: str) -> LoadRecord:
@@ -161,7 +168,7 @@ class LoadRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        data = {name: getattr(self, name) for name in self.__slots__}
+        data = {name: getattr(self, name) for name in self.__slots__ if name != "mark"}
         for name in ("started_at", "committed_at"):
             data[name] = None if data[name] is None else data[name].isoformat()
         return {**data, "report": self.report.to_dict()}
@@ -207,6 +214,14 @@ class Ledger(ABC):
         Raises:
             DatabaseConnectionError, TargetError: the ledger cannot be read.
         """
+
+    def marks(self) -> list[Mark]:
+        """How far the sources with a watermark have come whose rows are in the target.
+
+        Raises:
+            DatabaseConnectionError, TargetError: the ledger cannot be read.
+        """
+        return []
 
     @abstractmethod
     def note(self, load_id: str, decide: Decide) -> None:

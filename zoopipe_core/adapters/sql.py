@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
 from zoopipe_core.adapters.ledger import Ledger, LoadKey
 from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
+from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_form import WriteSpec
 from zoopipe_core.adapters.sql_ledger import LedgerTable, SQLLedger
 from zoopipe_core.adapters.sql_names import TableName, check_length, check_statements, parse_table_name
@@ -26,6 +27,9 @@ from zoopipe_core.adapters.sql_staging import StageOwner
 from zoopipe_core.adapters.sql_target import TargetTable
 from zoopipe_core.adapters.sql_writer import SQLWriter
 from zoopipe_core.errors import SpecError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
 
@@ -46,6 +50,7 @@ class SQLInputAdapter(SQLSource):
         limit: read no more than so many rows.
         partition_column: a column of integers, dates or timestamps, by whose values the rows can be split into parts.
             It should have an index, and values that are spread evenly.
+        watermark: read only rows that are new since the last load into the same target.
 
     Rows are numbered from 1 in the order in which the database gives them; only a query with ORDER BY fixes it. The
     parts of a split input have them in the order of the key, those without one first.
@@ -63,10 +68,9 @@ class SQLInputAdapter(SQLSource):
 
     partition_column: str | None = field(default=None, kw_only=True)
 
-    def open(self, request: ReadRequest) -> Reader:
-        database = connect(resolve_uri(self.uri), read_only=True)
-        select = self.select(request)
-        return SQLReader(database, lambda: database.select(select, request.batch_size), request.batch_size, self.label)
+    def reader(self, database: Database, request: ReadRequest, window: Window | None) -> Reader:
+        select, size = self.select(request), request.batch_size
+        return SQLReader(database, lambda: database.select(select, size), size, self.label, window=window)
 
     def split(self, count: int, scan: Scan = scan_here) -> Split:
         """Ranges of `partition_column`; without one, a PostgreSQL table by the places of its rows.

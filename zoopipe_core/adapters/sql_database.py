@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
@@ -90,6 +90,11 @@ class Decoded:
     bad: npt.NDArray[Any] | None = None
     code: str = ""
     why: str = ""
+
+    def only(self, kept: npt.NDArray[Any]) -> Decoded:
+        """The cells that the mask `kept`, bool (n,), says."""
+        bad = None if self.bad is None else self.bad[kept]
+        return replace(self, array=self.array.filter(pa.array(kept)), bad=bad)
 
 
 Decoder: TypeAlias = Callable[[pa.Array], Decoded]

@@ -19,8 +19,10 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.ledger import COMPLETED, REPLACED, Decide, Ledger, LoadRecord
 from zoopipe_core.adapters.sql_database import Database, ExistingTable
+from zoopipe_core.adapters.sql_marks import MarkTable
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_types import AWARE
+from zoopipe_core.adapters.watermark import Mark
 from zoopipe_core.errors import DatabaseConnectionError, LoadLockedError, SourceNotFoundError, ZoopipeError
 from zoopipe_core.report import PipeReport
 
@@ -141,6 +143,12 @@ class LedgerTable:
     def _place(self) -> str:
         return f"{self.database.url.path}::{self._name}"
 
+    def marks(self) -> list[Mark]:
+        """The marks that count: those of loads that are in the table."""
+        found = MarkTable(self.database, self.table).all()
+        records = {mark.load_id: self.find(mark.load_id) for mark in found}
+        return [mark for mark in found if (record := records[mark.load_id]) and record.status == COMPLETED]
+
     def find(self, load_id: str) -> LoadRecord | None:
         """The record of a load, if its table is there."""
         found = self._read(f"AND {quote('load_id')} = {self.database.mark(1)}", [load_id])
@@ -176,6 +184,8 @@ class LedgerTable:
         """
         self.make()
         database, name = self.database, self._name.sql
+        if record.mark is not None:
+            MarkTable(database, self.table).write(record.mark, record.load_id, record.run)
         if alone:
             database.execute(
                 f"UPDATE {name} SET {quote('status')} = '{REPLACED}' WHERE {quote('target')} = {database.mark(0)}"  # noqa: S608
@@ -295,6 +305,13 @@ class SQLLedger(Ledger):
         try:
             with self._open(True) as table:
                 return table.records()
+        except SourceNotFoundError:
+            return []
+
+    def marks(self) -> list[Mark]:
+        try:
+            with self._open(True) as table:
+                return table.marks()
         except SourceNotFoundError:
             return []
 

@@ -6,13 +6,16 @@ does it; all others are digits and signs.
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pyarrow as pa
 
 from zoopipe_core.adapters.sql_types import uuid_texts
 from zoopipe_core.errors import SourceError
 
-__all__ = ["literal"]
+__all__ = ["EPOCH", "literal", "step_literal", "step_sql"]
 
+EPOCH = dt.datetime(1970, 1, 1)
 _TIMESTAMPS = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
 
 
@@ -69,3 +72,26 @@ def _moment(cell: pa.Array, database: str) -> str:
         return f"{name} '{cell.cast(pa.string())[0].as_py()}'"
     naive = cell.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.timestamp(kind.unit)).cast(pa.string())
     return f"TIMESTAMPTZ '{naive[0].as_py()}+00:00'"
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+def step_sql(kind: pa.DataType, key: str, database: str) -> str:
+    """A date as days and a timestamp as microseconds from 1970 on, in SQL; `key` is an expression."""
+    if pa.types.is_date(kind):
+        return f"{key} - DATE '1970-01-01'"
+    return f"epoch_us({key})" if database == "duckdb" else f"(extract(epoch FROM {key}) * 1000000)::bigint"
+
+
+def step_literal(kind: pa.DataType, bound: int, database: str) -> str:
+    """An integer, or the days or microseconds from 1970 on of a date or timestamp, as a literal of that type."""
+    if pa.types.is_integer(kind):
+        return str(bound)
+    if pa.types.is_date(kind):
+        day = (EPOCH + dt.timedelta(days=bound)).date().isoformat()
+        return f"'{day}'" if database == "sqlite" else f"DATE '{day}'"
+    zone = "" if kind.tz is None else "+00:00"
+    moment = (EPOCH + dt.timedelta(microseconds=bound)).isoformat(" ", "microseconds")
+    name = "" if database == "sqlite" else "TIMESTAMPTZ " if zone else "TIMESTAMP "
+    return f"{name}'{moment}{zone}'"

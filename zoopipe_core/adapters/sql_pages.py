@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
@@ -30,6 +30,9 @@ from zoopipe_core.adapters.sql_select import Page
 from zoopipe_core.adapters.sql_source import SQLSource
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SourceError, SpecError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLPaginationInputAdapter"]
 
@@ -53,6 +56,7 @@ class SQLPaginationInputAdapter(SQLSource):
         page_size: rows of a page.
         start_after: begin behind the row of this key: a value, or a tuple of one for each column.
         limit: read no more than so many rows.
+        watermark: of these, read only rows that are new since the last load into the same target.
 
     >>> SQLPaginationInputAdapter("sqlite:///app.db", table_name="events", key="id", start_after=1000)
     SQLPaginationInputAdapter('sqlite:///app.db', table_name='events', key=('id',), start_after=(1000,))
@@ -86,29 +90,37 @@ class SQLPaginationInputAdapter(SQLSource):
         """The columns of the key."""
         return tuple(self.key)
 
-    def open(self, request: ReadRequest) -> Reader:
+    def reader(self, database: Database, request: ReadRequest, window: Window | None) -> Reader:
         """Look at the first page.
 
         Raises:
             SourceError: as `SQLInputAdapter`; also if a row has no key, or the key is of a type without an order. While
                 reading: two rows have the same key.
         """
-        return self.read(request, None, None, 1)
+        return self.between(database, request, None, None, 1, window)
 
-    def read(self, request: ReadRequest, after: Literals | None, upto: Literals | None, first_row: int) -> Reader:
+    def between(
+        self,
+        database: Database,
+        request: ReadRequest,
+        after: Literals | None,
+        upto: Literals | None,
+        first_row: int,
+        window: Window | None = None,
+    ) -> Reader:
         """The rows between two keys.
 
         Args:
+            database: open; the reader closes it.
             request: as for `open`.
             after: the key behind which they begin, as literals; None: the beginning.
             upto: the key of the last of them; None: the end.
             first_row: the number of the first row.
+            window: which of the rows are new.
         """
-        database = connect(resolve_uri(self.uri), read_only=True)
         size = request.batch_size
-        return SQLReader(
-            database, lambda: _Pages(self, database, request, after, upto).open(), size, self.label, first_row
-        )
+        pages = _Pages(self, database, request, after, upto)
+        return SQLReader(database, pages.open, size, self.label, first_row, window=window)
 
     def split(self, count: int, scan: Scan = scan_here) -> Split:
         """Ranges of the key, each with as many rows; the rows that come meanwhile go where their key belongs.
@@ -147,7 +159,8 @@ class _KeyPart(InputAdapter):
         return self.adapter.label
 
     def open(self, request: ReadRequest) -> Reader:
-        return self.adapter.read(request, self.after, self.upto, self.first_row)
+        database = connect(resolve_uri(self.adapter.uri), read_only=True)
+        return self.adapter.between(database, request, self.after, self.upto, self.first_row)
 
 
 class _Pages:

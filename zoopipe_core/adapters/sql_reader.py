@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +11,14 @@ from pydantic_core import to_json
 
 from zoopipe_core.adapters.base import Reader
 from zoopipe_core.adapters.sql_database import Database, Decoded, ResultSet
+from zoopipe_core.adapters.watermark import Mark
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.batches.values import python_values
 from zoopipe_core.errors import UnsupportedValueError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLReader"]
 
@@ -27,6 +31,7 @@ class SQLReader(Reader):
         select: prepares the result.
         first_row: the number of the first row in the whole input.
         state: the state of the database to read; None: that of now.
+        window: which of the rows are new; None: all.
     """
 
     def __init__(
@@ -37,11 +42,13 @@ class SQLReader(Reader):
         label: str,
         first_row: int = 1,
         state: str | None = None,
+        window: Window | None = None,
     ) -> None:
         self._database = database
         self._label = label
         self._batch_size = batch_size
-        self._first_row, self._state = first_row, state
+        self._first_row, self._state, self._window = first_row, state, window
+        self._ended = False
         self._raw: Iterator[pa.RecordBatch] | None = None
         try:
             if state is not None:
@@ -78,17 +85,32 @@ class SQLReader(Reader):
                 Decoded(array) if column.decode is None else column.decode(array)
                 for column, array in zip(self._result.columns, raw.columns, strict=True)
             ]
-            batch = pa.RecordBatch.from_arrays([column.array for column in decoded], names=names)
             rows = np.arange(start, start + raw.num_rows, dtype=np.int64)
             start += raw.num_rows
+            if self._window is not None:
+                kept = self._window.keep({name: column.array for name, column in zip(names, decoded, strict=True)})
+                if kept is not None:
+                    decoded, rows = [column.only(kept) for column in decoded], rows[kept]
+            if not len(rows):
+                continue
+            batch = pa.RecordBatch.from_arrays([column.array for column in decoded], names=names)
             bad = [column.bad for column in decoded if column.bad is not None]
             if not bad:
                 yield SourceBatch(self._label, SourceKind.TYPED, batch, rows)
                 continue
             wrong = np.logical_or.reduce(bad)
             faults = [self._fault(int(index), int(rows[index]), batch, decoded) for index in np.flatnonzero(wrong)]
-            kept = batch.filter(pa.array(~wrong))
-            yield SourceBatch(self._label, SourceKind.TYPED, kept, rows[~wrong], faults)
+            right = batch.filter(pa.array(~wrong))
+            yield SourceBatch(self._label, SourceKind.TYPED, right, rows[~wrong], faults)
+        self._ended = True
+
+    @property
+    def mark(self) -> Mark | None:
+        return self._window.next_mark if self._window is not None and self._ended else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._window.notes if self._window is not None and self._ended else ()
 
     def _pieces(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Drivers cut by bytes or as they like: pieces of at most the wanted size, none of them empty."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
-from zoopipe_core.adapters.base import InputAdapter, ReadRequest
-from zoopipe_core.adapters.ledger import Fingerprint
-from zoopipe_core.adapters.sql_connect import Uri, check_target, describe_uri
+from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest
+from zoopipe_core.adapters.ledger import Fingerprint, digest
+from zoopipe_core.adapters.sql_connect import Uri, check_target, connect, describe_uri, resolve_uri
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import parse_table_name
 from zoopipe_core.adapters.sql_select import KeyRange, Select, strip_query
+from zoopipe_core.adapters.watermark import Mark, Watermark
 from zoopipe_core.errors import SpecError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLSource"]
 
@@ -24,6 +30,7 @@ class SQLSource(InputAdapter):
         query: a SELECT.
         table_name: a table or view instead.
         limit: read no more than so many rows.
+        watermark: read only rows that are new.
 
     Raises:
         SpecError: an argument is out of range, or not exactly one of `query` and `table_name` is given.
@@ -33,6 +40,7 @@ class SQLSource(InputAdapter):
     query: str | None = None
     table_name: str | None = None
     limit: int | None = field(default=None, kw_only=True)
+    watermark: Watermark | None = field(default=None, kw_only=True)
     _since: KeyRange | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +51,10 @@ class SQLSource(InputAdapter):
             raise SpecError(f"query has to be a SELECT as text, not {self.query!r}")
         if self.limit is not None and self.limit < 0:
             raise SpecError(f"limit has to be 0 or more, or None for all, not {self.limit}")
+        if self.watermark is not None and not isinstance(self.watermark, Watermark):
+            raise SpecError(f"watermark has to be a Watermark, as in Watermark('updated_at'), not {self.watermark!r}")
+        if self.watermark is not None and self.limit is not None:
+            raise SpecError("limit= would leave out rows that the watermark takes for read; give only one of them")
         check_target(self.uri, self.table_name)
 
     @property
@@ -69,6 +81,28 @@ class SQLSource(InputAdapter):
             return database.found(parse_table_name(self.table_name)).name.sql
         # The line break ends a comment on the query's last line.
         return f"(\n{strip_query(self.query or '')}\n) AS zoopipe_query"
+
+    @property
+    def mark_name(self) -> str | None:
+        if self.watermark is None or self.watermark.name is not None:
+            return None if self.watermark is None else self.watermark.name
+        query = "" if self.query is None else f" {digest([self.query])[:12]}"
+        return f"{self.label}{query}.{self.watermark.column}"
+
+    def resume(self, mark: Mark | None, remembers: bool) -> InputAdapter:
+        """What is new since `mark`."""
+        from zoopipe_core.adapters.sql_increment import Increment
+
+        return self if self.watermark is None else Increment(self, mark, remembers)
+
+    def open(self, request: ReadRequest) -> Reader:
+        if self.watermark is not None:
+            return self.resume(None, False).open(request)
+        return self.reader(connect(resolve_uri(self.uri), read_only=True), request, None)
+
+    @abstractmethod
+    def reader(self, database: Database, request: ReadRequest, window: Window | None) -> Reader:
+        """As `open`, over a connection that the reader closes, and of these rows only those in `window`."""
 
     def fingerprint(self) -> Fingerprint:
         """What is asked of which database; what it will answer cannot be told."""

@@ -23,6 +23,7 @@ from zoopipe_core.adapters.splitting import why_fewer
 from zoopipe_core.adapters.sql import SQLInputAdapter
 from zoopipe_core.adapters.sql_connect import connect, resolve_uri
 from zoopipe_core.adapters.sql_database import Database
+from zoopipe_core.adapters.sql_literals import EPOCH, step_literal, step_sql
 from zoopipe_core.adapters.sql_names import quote, show_names
 from zoopipe_core.adapters.sql_reader import SQLReader
 from zoopipe_core.adapters.sql_select import KeyRange, Select
@@ -30,7 +31,6 @@ from zoopipe_core.errors import SourceError
 
 __all__ = ["SQLPart", "split_sql"]
 
-EPOCH = dt.datetime(1970, 1, 1)
 # The first release that reads a range of places without reading all of the table.
 POSTGRESQL_WITH_RANGES = 140_000
 
@@ -163,26 +163,19 @@ def _key_ranges(
     key, finite = quote(column), ""
     if is_moment and database.url.kind != "sqlite":
         finite = f" FILTER (WHERE isfinite({key}))"
-        key = _as_number(kind, key, database.url.kind)
+        key = step_sql(kind, key, database.url.kind)
     sql = f"SELECT min({key}){finite}, max({key}){finite} FROM {adapter.source_sql(database)}"  # noqa: S608  quoted
     try:
         low, high = (_number(kind, value) for value in database.execute(sql)[0])
         if low is None or high is None:
             return [], given_types, f"its column {column!r} has no values"
         bounds = sorted({low + (high - low + 1) * part // count for part in range(1, count)} - {low})
-        texts = [_literal(kind, bound, database.url.kind) for bound in bounds]
+        texts = [step_literal(kind, bound, database.url.kind) for bound in bounds]
     except (ValueError, OverflowError) as error:
         return [], given_types, f"its column {column!r} has values that cannot be computed with: {error}"
     reason = f"its column {column!r} is not spread evenly, or has few values"
     ranges = [KeyRange(column, low, high, low is None) for low, high in pairwise([None, *texts, None])]
     return ranges, given_types, reason
-
-
-def _as_number(kind: pa.DataType, key: str, database: str) -> str:
-    """A date as days and a timestamp as microseconds from 1970 on, in SQL."""
-    if pa.types.is_date(kind):
-        return f"{key} - DATE '1970-01-01'"
-    return f"epoch_us({key})" if database == "duckdb" else f"(extract(epoch FROM {key}) * 1000000)::bigint"
 
 
 def _number(kind: pa.DataType, value: Any) -> int | None:
@@ -194,19 +187,6 @@ def _number(kind: pa.DataType, value: Any) -> int | None:
         moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
     elapsed = moment - EPOCH
     return elapsed.days if pa.types.is_date(kind) else elapsed // dt.timedelta(microseconds=1)
-
-
-def _literal(kind: pa.DataType, bound: int, database: str) -> str:
-    """A key in SQL."""
-    if pa.types.is_integer(kind):
-        return str(bound)
-    if pa.types.is_date(kind):
-        day = (EPOCH + dt.timedelta(days=bound)).date().isoformat()
-        return f"'{day}'" if database == "sqlite" else f"DATE '{day}'"
-    zone = "" if kind.tz is None else "+00:00"
-    moment = (EPOCH + dt.timedelta(microseconds=bound)).isoformat(" ", "microseconds")
-    name = "" if database == "sqlite" else "TIMESTAMPTZ " if zone else "TIMESTAMP "
-    return f"{name}'{moment}{zone}'"
 
 
 # ---- places of rows -------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from zoopipe_core.adapters.sql_columns import ColumnPlanner
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_form import FilledTable, TableForm, WriteSpec, table_form
 from zoopipe_core.adapters.sql_ledger import LOAD_SECONDS, LedgerTable, load_lock, under_way
+from zoopipe_core.adapters.sql_marks import mark_lock
 from zoopipe_core.adapters.sql_merge import merge
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_staging import Stage
@@ -123,15 +124,27 @@ class TargetTable(FilledTable):
         if not database.lock(f"table {target}", exclusive=self._spec.mode != "append", seconds=TARGET_SECONDS):
             raise LoadLockedError(f"{self._label} is being written by another load; run this one when it has ended")
         key.check(self._ledger.find(key.load_id))
+        if key.mark_name:
+            self._claim_mark(target, key)
         if self._remembers:
             self._check_ledger(key)
+
+    def _claim_mark(self, target: str, key: LoadKey) -> None:
+        """Make sure that nobody else reads the source from the same mark on."""
+        is_free = self.database.lock(mark_lock(target, key.mark_name), exclusive=True, seconds=LOAD_SECONDS)
+        found = next((mark for mark in self._ledger.marks() if mark.name == key.mark_name), None)
+        if not is_free or key.mark_run != ("" if found is None else found.run):
+            raise LoadLockedError(
+                f"another load of {key.mark_name} into {self._label} is under way, or was while this one began; run "
+                "this one again when it has ended"
+            )
 
     def _check_ledger(self, key: LoadKey) -> None:
         """Where no ledger may be kept, a load that needs one fails now; others go on without."""
         try:
             self._ledger.check_writable()
         except TargetError as error:
-            if key.given:
+            if key.given or key.mark_name:
                 raise
             self._remembers = False
             self.notes += (f"not in the ledger, a second run would not be noticed: {error}",)

@@ -223,7 +223,10 @@ class ShardedPipe(Planner):
 
     def plan(self, merge: bool, scan: Scan, shares_files: bool = True) -> Plan:
         pipe = self._pipe
-        split = pipe.input_adapter.split(self._workers, scan)
+        source = pipe.input_adapter if self._memory is None else self._memory.source
+        split = source.split(self._workers, scan)
+        if self._memory is not None:
+            self._memory.advance(split.mark)
         count = len(split.parts)
         coordinator = ReplayCoordinator(
             merge=merge and self._merge, memory=lambda: self._memory, shares_files=shares_files
