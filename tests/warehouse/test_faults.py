@@ -20,7 +20,7 @@ from zoopipe_core import PipeStatus
 from zoopipe_core.adapters import sql_target
 from zoopipe_core.errors import AlreadyLoadedError, DatabaseConnectionError, LoadLockedError
 from zoopipe_core.ledger import loads
-from zoopipe_core.testing.faults import POINTS, CommitProxy
+from zoopipe_core.testing.faults import POINTS, CommitProxy, fault
 
 MODES = ("append", "merge", "replace")
 ROWS = 200
@@ -236,6 +236,43 @@ def _unreachable(look_up: object, proxy: CommitProxy) -> object:
         return look_up(self, error)  # type: ignore[operator]
 
     return close_first
+
+
+# ---- a server whose disk is full ------------------------------------------------------------------------------------
+
+# No file of the server may grow beyond this: more than a segment of its log, which has its size from the start.
+SERVER_FILE_BYTES = 18 * 2**20
+
+
+def test_a_server_whose_disk_is_full_fails_the_load_and_a_retry_loads(postgres_uri: str, tmp_path: Path) -> None:
+    make_old(postgres_uri, "t")
+    source = tmp_path / "large.csv"
+    with source.open("w") as file:
+        file.write("id,name\n")
+        for number in range(1_000, 1_250):
+            file.write(f"{number},{os.urandom(50_000).hex()}\n")
+    load = pipe(source, postgres_uri, load_id="a")
+    with fault("before_stage", lambda: limit_server(postgres_uri)):
+        assert not load.run(on_report_update=None)
+    assert load.report.exception is not None
+    # A TargetWriteError where the disk itself is full: PostgreSQL has no code for a file that may not grow.
+    assert load.report.exception.type == "DatabaseError"
+    assert "File too large" in load.report.exception.message
+    assert ids(postgres_uri) == OLD
+    assert [record.status for record in loads(postgres_uri, "t")] == ["failed"]
+    assert load.run(on_report_update=None)
+    assert ids(postgres_uri) == sorted([*OLD, *range(1_000, 1_250)])
+    assert tables_of(postgres_uri) == {"t", LEDGER}
+
+
+def limit_server(uri: str) -> None:
+    """For the one other connection to this database."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ((process,),) = execute(uri, sql)
+    # As the server's own user: it may not run as root, and not even root may do this from within a container.
+    owner = os.stat(f"/proc/{process}")
+    command = ["prlimit", f"--pid={process}", f"--fsize={SERVER_FILE_BYTES}"]
+    subprocess.run(command, check=True, user=owner.st_uid, group=owner.st_gid)
 
 
 # ---- two at a time --------------------------------------------------------------------------------------------------
