@@ -17,6 +17,7 @@ from pydantic import BaseModel, NaiveDatetime
 from tests.databases import execute, tables_of
 from zoopipe_core import (
     Pipe,
+    PipeManager,
     PyGeneratorOutputAdapter,
     SQLInputAdapter,
     SQLOutputAdapter,
@@ -25,6 +26,7 @@ from zoopipe_core import (
 )
 from zoopipe_core.errors import SpecError
 from zoopipe_core.ledger import loads, watermarks
+from zoopipe_core.testing.engines import ThreadEngine
 from zoopipe_core.testing.faults import POINTS, fault
 
 NOON = dt.datetime(2024, 1, 31, 12)
@@ -220,6 +222,38 @@ def test_each_row_is_loaded_once_whatever_comes_late_and_fails(
 def moment_of(text: str) -> int:
     """The inverse of `moment`, in half hours."""
     return round((dt.datetime.fromisoformat(text) - NOON) / HOUR * 2)
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_shards_load_what_one_process_would(source: str, target: str, mode: str) -> None:
+    insert(source, *((n, n / 4, "a") for n in range(40)))
+    for new, read in [
+        ([], 40),
+        ([(100, 9, "late"), (101, 7, "too late"), (102, 20, "new"), (103, 20.5, "new")], 3),
+        ([], 0),
+        ([(104, None, "none")], 1),
+        ([(105, 30, "new")], 1),
+    ]:
+        if new:
+            insert(source, *new)
+        manager = PipeManager.parallelize_pipe(pipe(source, target, mode, nulls="load"), 3, engine=ThreadEngine())
+        assert manager.run(on_report_update=None), str(manager.report)
+        if mode == "append":
+            assert manager.report.read_rows == manager.report.loaded_rows == read
+    assert ids(target) == [*range(40), 100, 102, 103, 104, 105]
+    assert run(source, target, mode, nulls="load").report.read_rows == (0 if mode == "append" else 2)
+
+
+def test_pages_and_plans_made_too_early_are_not_read_in_shards(lite: str, target: str) -> None:
+    insert(lite, (1, 0, ""))
+    manager = PipeManager.parallelize_pipe(pipe(lite, target, pages=True), 2, engine=ThreadEngine())
+    assert not manager.run(on_report_update=None)
+    assert "only one process can" in str(manager.report)
+    early = PipeManager.parallelize_pipe(pipe(lite, target), 2, engine=ThreadEngine())
+    with pytest.raises(SpecError, match="known only when the load has begun"):
+        _ = early.pipes
+    assert early.run(on_report_update=None)
+    assert ids(target) == [1]
 
 
 KILLED = """

@@ -78,6 +78,7 @@ class SQLInputAdapter(SQLSource):
         Raises:
             SourceError: the database cannot be read, or the column is not there, or of another type.
         """
+        self.check_whole()
         if count <= 1:
             return Split((self,))
         from zoopipe_core.adapters.sql_split import split_sql

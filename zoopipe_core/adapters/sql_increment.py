@@ -8,8 +8,9 @@ the two need not be of one moment, and neither need the pages of a source that i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from zoopipe_core.adapters.base import DEFAULT_BATCH_SIZE, InputAdapter, Reader, ReadRequest
+from zoopipe_core.adapters.base import DEFAULT_BATCH_SIZE, InputAdapter, Reader, ReadRequest, Scan, Split, scan_here
 from zoopipe_core.adapters.ledger import Fingerprint
 from zoopipe_core.adapters.sql_connect import connect, resolve_uri
 from zoopipe_core.adapters.sql_database import Database
@@ -18,7 +19,10 @@ from zoopipe_core.adapters.sql_select import KeyRange
 from zoopipe_core.adapters.sql_source import SQLSource
 from zoopipe_core.adapters.sql_window import Window
 from zoopipe_core.adapters.watermark import Mark
-from zoopipe_core.errors import SourceError
+from zoopipe_core.errors import SourceError, SpecError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql import SQLInputAdapter
 
 __all__ = ["Increment", "open_window"]
 
@@ -65,6 +69,47 @@ class Increment(InputAdapter):
         source = replace(self.source, watermark=None, _since=window.range)
         wanted = None if request.columns is None else request.columns | window.columns
         return source.reader(database, replace(request, columns=wanted), window)
+
+    def split(self, count: int, scan: Scan = scan_here) -> Split:
+        """Ranges of the source's `partition_column`, or else of the watermark.
+
+        Raises:
+            SourceError: as `open`.
+            SpecError: pages are not of one moment, and what was read of them in several places is not known in one.
+        """
+        from zoopipe_core.adapters.sql import SQLInputAdapter
+        from zoopipe_core.adapters.sql_split import split_sql
+
+        if not isinstance(self.source, SQLInputAdapter):
+            raise SpecError(
+                f"{self.label} is read in pages and by a watermark, which only one process can: use Pipe.run(), or "
+                "SQLInputAdapter instead"
+            )
+        return split_sql(self.source, count, scan, self)
+
+    def narrow(self, source: SQLInputAdapter, database: Database) -> tuple[SQLInputAdapter, Window, Mark]:
+        """What is new now: as an input, as the window in which its parts look, and the mark when all were read."""
+        assert source.watermark is not None
+        window = open_window(source, database, self.mark, self.remembers)
+        bounded = replace(
+            source,
+            watermark=None,
+            # Equal rows, which are counted, have to be in one part.
+            partition_column=source.partition_column or source.watermark.column,
+            _since=window.range,
+        )
+        of_parts = window.for_parts()
+        if self.remembers:
+            select = replace(bounded.select(ReadRequest(window.columns)), since=window.overlap)
+            result = database.select(select, DEFAULT_BATCH_SIZE)
+            for raw in result.batches():
+                window.keep(
+                    {
+                        column.name: array if column.decode is None else column.decode(array).array
+                        for column, array in zip(result.columns, raw.columns, strict=True)
+                    }
+                )
+        return bounded, of_parts, window.next_mark
 
 
 def open_window(source: SQLSource, database: Database, mark: Mark | None, remembers: bool) -> Window:

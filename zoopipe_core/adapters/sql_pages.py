@@ -128,6 +128,7 @@ class SQLPaginationInputAdapter(SQLSource):
         Raises:
             SourceError: as `open`.
         """
+        self.check_whole()
         if count <= 1:
             return Split((self,))
         if self.limit is not None:

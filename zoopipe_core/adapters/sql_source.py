@@ -95,6 +95,18 @@ class SQLSource(InputAdapter):
 
         return self if self.watermark is None else Increment(self, mark, remembers)
 
+    def check_whole(self) -> None:
+        """Make sure that the rows to be split are all that there are.
+
+        Raises:
+            SpecError: there is a watermark, and only the target knows which of them are new.
+        """
+        if self.watermark is not None:
+            raise SpecError(
+                f"{self.label} is read by a watermark: what is new, and how that is split, is known only when "
+                "the load has begun"
+            )
+
     def open(self, request: ReadRequest) -> Reader:
         if self.watermark is not None:
             return self.resume(None, False).open(request)

@@ -9,12 +9,13 @@ counted, many at a time if there is somebody to do so.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import weakref
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -28,6 +29,10 @@ from zoopipe_core.adapters.sql_names import quote, show_names
 from zoopipe_core.adapters.sql_reader import SQLReader
 from zoopipe_core.adapters.sql_select import KeyRange, Select
 from zoopipe_core.errors import SourceError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql_increment import Increment
+    from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLPart", "split_sql"]
 
@@ -52,6 +57,7 @@ class SQLPart(InputAdapter):
         state: the state of the database to read.
         first_row: the number of the first of them in the whole.
         types: the types of the whole's columns, for a database that has none that it holds to.
+        window: which of the rows are new; None: all.
     """
 
     adapter: SQLInputAdapter
@@ -59,6 +65,7 @@ class SQLPart(InputAdapter):
     state: str
     first_row: int = 1
     types: dict[str, pa.DataType] | None = field(default=None, hash=False)
+    window: Window | None = field(default=None, repr=False, compare=False)
     _holder: Holder | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -79,15 +86,26 @@ class SQLPart(InputAdapter):
             SourceError: as the whole; also if the state that was split is no longer to be had.
         """
         database = connect(resolve_uri(self.adapter.uri), read_only=True)
+        window = copy.deepcopy(self.window)  # a part may be read again
+        if window is not None and request.columns is not None:
+            request = replace(request, columns=request.columns | window.columns)
         select, size = self.select(request), request.batch_size
-        return SQLReader(database, lambda: database.select(select, size), size, self.label, self.first_row, self.state)
+        return SQLReader(
+            database, lambda: database.select(select, size), size, self.label, self.first_row, self.state, window
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_holder": None}
 
 
-def split_sql(adapter: SQLInputAdapter, count: int, scan: Scan) -> Split:
+def split_sql(adapter: SQLInputAdapter, count: int, scan: Scan, increment: Increment | None = None) -> Split:
     """The input in at most `count` ranges of its key.
+
+    Args:
+        adapter: the whole input.
+        count: how many ranges.
+        scan: as for `InputAdapter.split`.
+        increment: what of the input is new, and all that is read.
 
     Raises:
         SourceError: the database cannot be read, or the key is not there, or of a type without ranges.
@@ -95,11 +113,13 @@ def split_sql(adapter: SQLInputAdapter, count: int, scan: Scan) -> Split:
     database = connect(resolve_uri(adapter.uri), read_only=True)
     holder = Holder(database)
     try:
-        state = database.export_state()
+        state, mark, window = database.export_state(), None, None
+        if increment is not None:
+            adapter, window, mark = increment.narrow(adapter, database)
         ranges, types, reason = _ranges(adapter, database, count)
         if database.url.kind != "postgresql":
             holder.close()  # being open does not keep a file from changing
-        parts = [SQLPart(adapter, one, state, 1, types, holder) for one in ranges]
+        parts = [SQLPart(adapter, one, state, 1, types, window, holder) for one in ranges]
         sizes = scan(count_rows, parts) if len(parts) > 1 else []
     except BaseException:
         holder.close()
@@ -107,10 +127,12 @@ def split_sql(adapter: SQLInputAdapter, count: int, scan: Scan) -> Split:
     firsts = accumulate(sizes, initial=1)
     filled = [replace(part, first_row=first) for part, first, size in zip(parts, firsts, sizes, strict=False) if size]
     note = why_fewer(adapter.label, max(len(filled), 1), count, [reason] if reason else [])
-    if len(filled) < 2:
+    if window is not None and len(filled) < 2:
+        filled = [SQLPart(adapter, KeyRange(None), state, 1, None, window, holder)]
+    elif len(filled) < 2:
         holder.close()
         return Split((adapter,), note)
-    return Split(tuple(filled), note, holder.close)
+    return Split(tuple(filled), note, holder.close, mark)
 
 
 def count_rows(part: SQLPart) -> int:
@@ -121,8 +143,8 @@ def count_rows(part: SQLPart) -> int:
     """
     with closing(connect(resolve_uri(part.adapter.uri), read_only=True)) as database:
         database.enter_state(part.state)
-        key = "ctid" if part.range.column is None else quote(part.range.column)
-        sql = f"SELECT count(*) FROM {part.adapter.source_sql(database)} WHERE {part.range.condition(key)}"  # noqa: S608
+        rows = part.select(ReadRequest()).end(lambda column: "ctid" if column is None else quote(column))
+        sql = f"SELECT count(*) FROM {part.adapter.source_sql(database)}{rows}"  # noqa: S608  quoted
         return int(database.execute(sql)[0][0])
 
 
@@ -164,7 +186,8 @@ def _key_ranges(
     if is_moment and database.url.kind != "sqlite":
         finite = f" FILTER (WHERE isfinite({key}))"
         key = step_sql(kind, key, database.url.kind)
-    sql = f"SELECT min({key}){finite}, max({key}){finite} FROM {adapter.source_sql(database)}"  # noqa: S608  quoted
+    rows = adapter.select(ReadRequest()).end(lambda name: quote(name or ""))
+    sql = f"SELECT min({key}){finite}, max({key}){finite} FROM {adapter.source_sql(database)}{rows}"  # noqa: S608  quoted
     try:
         low, high = (_number(kind, value) for value in database.execute(sql)[0])
         if low is None or high is None:

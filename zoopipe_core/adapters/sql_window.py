@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,7 @@ class Window:
         self._mark, self._remembers = mark, remembers
         self._type = columns[self._column].arrow
         self._kind = self._kind_of(self._type)
-        self.may_be_null = True
+        self.may_be_null = self._collects = True
         self._late = self._steps(self._watermark.lateness)
         self._check_mark(columns)
         self._low = self._lowest()
@@ -192,12 +194,13 @@ class Window:
     @property
     def low_literal(self) -> str | None:
         """The least value to be read; None: all are."""
-        if self._low is None:
-            return None
+        return None if self._low is None else self._literal(self._low)
+
+    def _literal(self, low: int) -> str:
         if self._database != "sqlite" or self.is_integer:
-            return step_literal(self._type, self._low, self._database)
+            return step_literal(self._type, low, self._database)
         # The text of the day before stands in front of that of the value, in whatever form and zone that is.
-        days = self._low if self._kind == "date" else self._low // DAY
+        days = low if self._kind == "date" else low // DAY
         return step_literal(pa.date32(), days - 1, self._database)
 
     @property
@@ -207,6 +210,18 @@ class Window:
         if self._top is not None and (self._database != "sqlite" or self.is_integer):
             high = step_literal(self._type, self._top + 1, self._database)
         return KeyRange(self._column, self.low_literal, high, self.may_be_null and self._watermark.nulls != "skip")
+
+    @property
+    def overlap(self) -> KeyRange:
+        """Of them, those that the next load will read again."""
+        since = self._since
+        return self.range if since is None else replace(self.range, low=self._literal(since))
+
+    def for_parts(self) -> Window:
+        """The same for a part of the rows, which keeps nothing in mind."""
+        window = copy.deepcopy(self)
+        window._collects = False
+        return window
 
     # ---- what came --------------------------------------------------------------------------------------------
 
@@ -262,6 +277,8 @@ class Window:
     def _remember(self, columns: Mapping[str, pa.Array], steps: Any, valid: Any, inside: Any) -> None:
         """Keep in mind the rows that the next load will meet again."""
         since = self._since
+        if not self._collects:
+            return
         places = np.flatnonzero(inside & (~valid if since is None else ~valid | (steps >= since)))
         if not len(places):
             return
