@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,11 @@ def open_engine(engine: Any) -> Iterator[BaseEngine | None]:
         ImportError: the engine needs an extra that is not installed, or there is nothing at that place.
         TypeError: what was built is no engine.
     """
+    with _airflow_as_library():
+        yield from _open(engine)
+
+
+def _open(engine: Any) -> Iterator[BaseEngine | None]:
     from zoopipe_core import BaseEngine
 
     value = load_object(_PLACES.get(engine, engine)) if isinstance(engine, str) else engine
@@ -63,3 +69,22 @@ def open_engine(engine: Any) -> Iterator[BaseEngine | None]:
         yield built
     finally:
         built.close()
+
+
+@contextmanager
+def _airflow_as_library() -> Iterator[None]:
+    """Processes that are started within the block may import Airflow.
+
+    A hook of a DAG file may name what that file has imported from Airflow, whose import reads the settings; and in a
+    task's environment the address of Airflow's database is none, so that nobody uses it.
+    """
+    name = "_AIRFLOW__AS_LIBRARY"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

