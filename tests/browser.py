@@ -9,7 +9,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,9 @@ class Browser:
         WebDriverWait(self.driver, WAIT_SECONDS, 0.1, [StaleElementReferenceException]).until(
             lambda _: text in self.text(css), f"{text!r} is not shown in {css} at {self.url}"
         )
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        WebDriverWait(self.driver, WAIT_SECONDS, 0.1, [StaleElementReferenceException]).until(lambda _: holds())
 
     def click(self, css: str) -> None:
         self.find(css).click()

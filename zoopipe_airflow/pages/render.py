@@ -72,7 +72,8 @@ def render_load(load: Load, earlier: Sequence[Load] = (), home: str = "") -> str
         home: where Airflow's UI is, without the slash at the end: ``""``, ``"/airflow"``.
     """
     total = load.report.total if load.report else None
-    return _environment().get_template("load.html").render(
+    return _render(
+        "load.html",
         home=home,
         load=load,
         total=total,
@@ -81,7 +82,7 @@ def render_load(load: Load, earlier: Sequence[Load] = (), home: str = "") -> str
         rows=_row_shares(total) if total else [],
         seconds=_time_shares(total) if total else [],
         earlier=earlier,
-    )  # fmt: skip
+    )
 
 
 def render_loads(loads: Sequence[Load], older: str | None = None, dag_id: str | None = None, home: str = "") -> str:
@@ -93,12 +94,17 @@ def render_loads(loads: Sequence[Load], older: str | None = None, dag_id: str | 
         dag_id: the one DAG whose loads these are; None if they are those of all.
         home: as for `render_load`.
     """
-    return _environment().get_template("loads.html").render(loads=loads, older=older, dag_id=dag_id, home=home)
+    return _render("loads.html", loads=loads, older=older, dag_id=dag_id, home=home)
 
 
 def render_message(title: str, text: str, home: str = "") -> str:
     """A page that says why there is nothing to be seen."""
-    return _environment().get_template("message.html").render(title=title, text=text, home=home)
+    return _render("message.html", title=title, text=text, home=home)
+
+
+def _render(name: str, **values: object) -> str:
+    text = _environment().get_template(name).render(values)
+    return text.encode("utf-8", "replace").decode()  # JSON may hold halves of a character, a page may not
 
 
 @cache
