@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from zoopipe_core.errors import KernelError
+from zoopipe_core.errors import KernelError, ZoopipeError
 from zoopipe_core.kernels import cache, native
 from zoopipe_core.kernels.compiler import compile_kernels
 
@@ -55,6 +55,54 @@ def warmup(
         _fail(str(error))
 
 
+@app.command()
+def loads(
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="The URL of a database, or the path of a file. env:NAME takes it from an environment variable: others "
+            "can see the arguments of a process, and so a password in them."
+        ),
+    ],
+    table: Annotated[str | None, typer.Argument(help="The table, where the URL does not name it.")] = None,
+    load_id: Annotated[str | None, typer.Option("--load-id", help="All that is known of this load.")] = None,
+) -> None:
+    """What a target remembers of the loads into it, and what to do about those that have not come to their end.
+
+    Exit code 1: there is no such load, or the target cannot be read.
+    """
+    from zoopipe_core.ledger import loads as remembered
+    from zoopipe_core.ledger import next_step
+
+    try:
+        records = remembered(_named_by(target), table)
+    except ZoopipeError as error:
+        _fail(str(error))
+    if load_id is not None:
+        records = [record for record in records if record.load_id == load_id]
+        if not records:
+            _fail(f"no load {load_id!r} is remembered: it was never begun, or failed without a name. Run it.")
+    for record in records:
+        report = record.report
+        begun = "" if record.started_at is None else f", begun {record.started_at:%Y-%m-%d %H:%M:%S %Z}"
+        _out.print(escape(f"{record.load_id}: {record.status} ({record.mode}, try {record.attempt}{begun})"))
+        _out.print(f"  {report.read_rows:,} read, {report.loaded_rows:,} loaded, {report.rejected_rows:,} rejected")
+        if report.exception is not None:
+            _out.print(escape(f"  {report.exception.type}: {report.exception.message}"))
+        _out.print(f"  {next_step(record)}")
+        if load_id is not None:
+            _out.print(escape(f"  input: {record.input}\n  {record.versions}\n{report}"))
+
+
+def _named_by(target: str) -> str:
+    if not target.startswith("env:"):
+        return target
+    value = os.environ.get(target[4:])
+    if value is None:
+        _fail(f"there is no environment variable {target[4:]}")
+    return value
+
+
 def _check(folders: list[Path]) -> None:
     mark = cache.fingerprint()
     for folder in folders:
@@ -90,7 +138,7 @@ def _system_folder() -> Path:
     return folder
 
 
-def _fail(reason: str) -> None:
+def _fail(reason: str) -> NoReturn:
     _errors.print(escape(reason), style="red")
     raise typer.Exit(1)
 

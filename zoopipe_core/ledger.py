@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from zoopipe_core.adapters.paths import PathLike
     from zoopipe_core.adapters.sql_connect import Uri
 
-__all__ = ["LoadRecord", "Mark", "loads", "watermarks"]
+__all__ = ["LoadRecord", "Mark", "loads", "next_step", "watermarks"]
+
+_NEXT_STEPS = {
+    "completed": "nothing to do: it is in the target, and run again it is passed over",
+    "failed": "nothing was published: repair the cause, then run it again under the same load_id",
+    "aborted": "nothing was published: run it again under the same load_id",
+    "running": "begun and not ended: it runs, or its process was killed; then run it again under the same load_id",
+    "replaced": "another load has taken its place: nothing to do, unless you want it back; then run it again",
+}
 
 
 def loads(target: PathLike | Uri, table: str | None = None) -> list[LoadRecord]:
@@ -61,3 +69,8 @@ def _ledger(target: PathLike | Uri, table: str | None) -> Ledger | None:
 
         output = SQLOutputAdapter(target, table or "")  # type: ignore[arg-type]  # refused there if it is no URL
     return output.ledger()
+
+
+def next_step(record: LoadRecord) -> str:
+    """What somebody can do who finds a load in this state, as one sentence."""
+    return _NEXT_STEPS[record.status]

@@ -494,3 +494,40 @@ def test_devices_and_remote_stores_keep_no_ledger(tmp_path: Path) -> None:
         for _ in range(2):
             assert load.run(), load.report
             assert load.report.notes == ()
+
+
+# ---- on the command line --------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_tells_of_each_load_and_what_to_do_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from zoopipe_core.__main__ import app
+
+    def told(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["loads", *arguments])
+        return result.exit_code, result.output
+
+    uri = f"duckdb:///{tmp_path}/wh.duckdb"
+    source = people(tmp_path, 1, "x")
+    assert not pipe(source, uri, load_id="monday", max_errors=0).run()
+    monkeypatch.setenv("WAREHOUSE", uri)
+    code, text = told("env:WAREHOUSE", "t")
+    assert code == 0
+    assert "monday: failed (append, try 1, begun 20" in text
+    assert "TooManyRejectsError: 1 rows were rejected" in text
+    assert "repair the cause, then run it again under the same load_id" in text
+    assert pipe(source, uri, load_id="monday").run()
+    assert pipe(source, uri, load_id="tuesday").run()
+    code, text = told(f"{uri}::t", "--load-id", "monday")
+    assert code == 0
+    assert "monday: completed (append, try 2, " in text
+    assert "2 read, 1 loaded, 1 rejected" in text
+    assert "nothing to do" in text
+    assert "people.csv" in text
+    assert "tuesday" not in text
+    assert told(uri, "t", "--load-id", "friday")[0] == 1
+    assert told("env:NOWHERE", "t")[0] == 1
+    assert told("nonsense://x", "t")[0] == 1
