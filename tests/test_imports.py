@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display", "undo"},),
     ({"engines"}, {"coordinators"}),
     ({"manager", "managing", "shards"},),
+    ({"detached"},),
     ({"testing"}, {"__main__", "cli"}),
 )
 # Names its homes lazily, so that users find all of them in one place.
@@ -56,7 +57,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "airflow": ("zoopipe_airflow/*",),
     "dask": ("zoopipe_core/engines/dask.py",),
-    "distributed": ("zoopipe_core/engines/dask.py",),
+    "distributed": ("zoopipe_core/detached/dask.py", "zoopipe_core/engines/dask.py"),
     "duckdb": (
         "zoopipe_core/adapters/duckdb.py",
         "zoopipe_core/adapters/sql_duckdb.py",
@@ -67,12 +68,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pandas": ("zoopipe_core/adapters/pandas.py", "zoopipe_core/adapters/python.py"),
     "polars": ("zoopipe_core/adapters/polars.py", "zoopipe_core/adapters/python.py"),
     "prefect": ("zoopipe_prefect/*",),
-    "ray": ("zoopipe_core/engines/ray.py",),
+    "ray": ("zoopipe_core/detached/ray.py", "zoopipe_core/engines/ray.py"),
 }
 
 # What an integration may import of the core, besides the names of `zoopipe_core.__all__`: engines
 # that need an extra have no public name at the top.
-PUBLIC_MODULES = {"zoopipe_core.engines.ray", "zoopipe_core.engines.dask", "zoopipe_core.undo"}
+PUBLIC_MODULES = {"zoopipe_core.detached", "zoopipe_core.engines.ray", "zoopipe_core.engines.dask", "zoopipe_core.undo"}
 
 # A DAG file is parsed again and again and a small load starts a process: neither may pay for these.
 NOT_LOADED = (

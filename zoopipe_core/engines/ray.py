@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from zoopipe_core.engines import environment, node
@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError.build("ray", "ray", "RayEngine") from error
 
-__all__ = ["RayEngine"]
+__all__ = ["RayEngine", "reaching"]
 
 R = TypeVar("R")
 
@@ -85,7 +85,7 @@ class RayEngine(RemoteEngine):
         address = self._address or os.environ.get("RAY_ADDRESS") or "local"
         if address == "local":
             options = {"include_dashboard": False, "_node_ip_address": LOOPBACK} | options
-        with _on_loopback() if address == "local" or _is_local_only(address) else nullcontext():
+        with reaching(address):
             ray.init(address=address, **options)
         self._is_ours = True
 
@@ -149,6 +149,15 @@ class _RayAsked(Asked):
             return ray.get(self._reference)
         except RayActorError as error:
             raise LostError(str(error)) from error
+
+
+def reaching(address: str) -> AbstractContextManager[None]:
+    """Within the block, Ray may connect to `address`: also to a cluster that listens on the loopback interface alone.
+
+    Raises:
+        OSError: there is no cluster.
+    """
+    return _on_loopback() if address == "local" or _is_local_only(address) else nullcontext()
 
 
 def _is_local_only(address: str) -> bool:
