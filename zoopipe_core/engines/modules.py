@@ -22,7 +22,8 @@ __all__ = ["can_import", "is_installed", "is_of_installation"]
 def can_import(module: ModuleType) -> bool:
     """Whether a fresh interpreter of this installation, given this process's `sys.path`, imports the same module.
 
-    The same means from the same file: another module of that name, found first on the path, is not it.
+    The same means from the same file: another module of that name, found first on the path, is not it. Of two copies
+    of an installed package each will do: Ray puts one of psutil on the path in front of that which may be loaded here.
     """
     name = module.__name__
     if name in ("__main__", "__mp_main__"):
@@ -34,7 +35,10 @@ def can_import(module: ModuleType) -> bool:
     if file is None or not spec.has_location:
         # Built in, frozen, or a namespace package, of which there is one for each name.
         return not spec.has_location
-    return spec.origin is not None and (spec.origin == file or _same_file(spec.origin, file))
+    if spec.origin is None:
+        return False
+    both_installed = is_of_installation(spec.origin) and is_of_installation(file)
+    return spec.origin == file or _same_file(spec.origin, file) or both_installed
 
 
 def is_installed(module: ModuleType) -> bool:
