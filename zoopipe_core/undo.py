@@ -74,6 +74,10 @@ def undoable(pipe: Pipe, column: str) -> Pipe:
     check_undo(pipe.output_adapter)
     if pipe.load_id is None:
         raise SpecError(f"{pipe!r} has no load_id, by which its rows could be told from others: name it")
+    if pipe.input_adapter.mark_name is not None:
+        raise SpecError(
+            f"{pipe!r} reads what is new behind a watermark: rows that were taken out would not be read again"
+        )
     if pipe.if_loaded == "again":
         raise SpecError('if_loaded="again" adds rows under an id that others have: they could not be told apart')
     hooks = (*pipe.post_validation_hooks, LoadIdColumn(column, pipe.load_id))

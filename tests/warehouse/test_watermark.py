@@ -28,6 +28,7 @@ from zoopipe_core.errors import SpecError
 from zoopipe_core.ledger import loads, watermarks
 from zoopipe_core.testing.engines import ThreadEngine
 from zoopipe_core.testing.faults import POINTS, fault
+from zoopipe_core.undo import undoable
 
 NOON = dt.datetime(2024, 1, 31, 12)
 HOUR = dt.timedelta(hours=1)
@@ -306,6 +307,11 @@ def test_two_loads_from_one_mark_do_not_both_load_it(source: str, database_uri: 
     assert bad.report.exception is not None
     run(source, target)
     assert ids(target) == [1]
+
+
+def test_what_is_read_by_a_watermark_is_not_taken_out_again(lite: str, target: str) -> None:
+    with pytest.raises(SpecError, match="would not be read again"):
+        undoable(pipe(lite, target, load_id="monday"), "_load_id")
 
 
 def test_when_the_rows_are_gone_the_next_load_begins_anew(lite: str, target: str) -> None:

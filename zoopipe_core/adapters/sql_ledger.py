@@ -144,10 +144,8 @@ class LedgerTable:
         return f"{self.database.url.path}::{self._name}"
 
     def marks(self) -> list[Mark]:
-        """The marks that count: those of loads that are in the table."""
-        found = MarkTable(self.database, self.table).all()
-        records = {mark.load_id: self.find(mark.load_id) for mark in found}
-        return [mark for mark in found if (record := records[mark.load_id]) and record.status == COMPLETED]
+        """The marks of sources whose rows are in the table, if it is there."""
+        return [] if self.database.find(self.table) is None else MarkTable(self.database, self.table).all()
 
     def find(self, load_id: str) -> LoadRecord | None:
         """The record of a load, if its table is there."""
@@ -184,8 +182,11 @@ class LedgerTable:
         """
         self.make()
         database, name = self.database, self._name.sql
+        marks = MarkTable(database, self.table)
+        if alone:
+            marks.clear()
         if record.mark is not None:
-            MarkTable(database, self.table).write(record.mark, record.load_id, record.run)
+            marks.write(record.mark, record.load_id, record.run)
         if alone:
             database.execute(
                 f"UPDATE {name} SET {quote('status')} = '{REPLACED}' WHERE {quote('target')} = {database.mark(0)}"  # noqa: S608

@@ -1,7 +1,7 @@
 """The marks of watermarks: a table `_zoopipe_watermarks` beside the ledger, a row for each source of each target.
 
-A mark is written in the transaction of the rows that were read up to it. It counts as long as the load that has set it:
-when its rows are gone, since the table was dropped or replaced, the next load begins anew.
+A mark is written in the transaction of the rows that were read up to it. When they are gone, since the table was
+dropped or replaced, it is gone as well, and the next load begins anew.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MarkTable:
         self._target = str(target)
 
     def all(self) -> list[Mark]:
-        """Every mark, by name, whether it counts or not."""
+        """Every mark, by name."""
         database = self._database
         if database.find(self._name) is None:
             return []
@@ -43,6 +43,13 @@ class MarkTable:
             [self._target],
         )
         return [Mark.from_json(*row) for row in rows]
+
+    def clear(self) -> None:
+        """Forget all marks: nothing of earlier loads is left in the table."""
+        database = self._database
+        if database.find(self._name) is not None:
+            sql = f"DELETE FROM {self._name.sql} WHERE {quote('target')} = {database.mark(0)}"  # noqa: S608  quoted
+            database.execute(sql, [self._target])
 
     def write(self, mark: Mark, load_id: str, run: str) -> None:
         """Put a mark in the place of the one before."""
