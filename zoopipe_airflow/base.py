@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
+    from zoopipe_airflow.deferring import EndedLoad
     from zoopipe_airflow.lineage import LoadFacts
     from zoopipe_core import Pipe, PipeManager, PipeReport, ShardPublication
+
+    Load = Pipe | PipeManager | ShardPublication | EndedLoad
 
 __all__ = ["LoadOperator"]
 
@@ -136,7 +139,7 @@ class LoadOperator(PipeOperator):
         self.infer_outlets = infer_outlets
 
     @abstractmethod
-    def open_load(self, context: Context) -> AbstractContextManager[Pipe | PipeManager | ShardPublication]:
+    def open_load(self, context: Context) -> AbstractContextManager[Load]:
         """Build the load; the engine that was made for it ends with the block.
 
         Raises:
@@ -145,24 +148,33 @@ class LoadOperator(PipeOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the load and return its report."""
-        from zoopipe_airflow.lineage import tell_assets
-
         self._facts = []
         with self.open_load(context) as load:
-            try:
-                load.run(on_report_update=self._watcher(load))
-                self._settle_facts(load)
-                report = load.report.raise_for_status()
-                if self.skip_if_empty and not report.read_rows and not report.added_rows:
-                    raise AirflowSkipException(f"{report.source} has no rows")
-                tell_assets(self, context, self._facts, report, self.infer_outlets)
-                return _as_json(load)
-            except BaseException:
-                load.shutdown(KILL_SECONDS)  # whatever came in between: no worker outlives the task
-                self._push(load, context)
-                raise
-            finally:
-                self._log(load)
+            return self.run_load(load, context)
+
+    def run_load(self, load: Load, context: Context) -> dict[str, Any]:
+        """Run what `open_load` has built, tell of it, and return its report.
+
+        Raises:
+            LoadFailedError, LoadAbortedError: it has failed, or the task was killed.
+            AirflowSkipException: there was nothing to load.
+        """
+        from zoopipe_airflow.lineage import tell_assets
+
+        try:
+            load.run(on_report_update=self._watcher(load))
+            self._settle_facts(load)
+            report = load.report.raise_for_status()
+            if self.skip_if_empty and not report.read_rows and not report.added_rows:
+                raise AirflowSkipException(f"{report.source} has no rows")
+            tell_assets(self, context, self._facts, report, self.infer_outlets)
+            return _as_json(load)
+        except BaseException:
+            load.shutdown(KILL_SECONDS)  # whatever came in between: no worker outlives the task
+            self._push(load, context)
+            raise
+        finally:
+            self._log(load)
 
     def on_kill(self) -> None:
         """Called by Airflow in a signal handler; `execute` notices, and raises when the load is undone.
@@ -171,7 +183,7 @@ class LoadOperator(PipeOperator):
         """
         self._killed = True
 
-    def _settle_facts(self, load: Pipe | PipeManager | ShardPublication) -> None:
+    def _settle_facts(self, load: Load) -> None:
         """Add to what is known of each load how it ended."""
         reports = [load.report] if len(self._facts) == 1 else _pipe_reports(load)
         for facts, report in zip(self._facts, reports, strict=False):  # no pipe has a report if planning failed
@@ -183,7 +195,7 @@ class LoadOperator(PipeOperator):
 
         return to_openlineage(self._facts)
 
-    def _watcher(self, load: Pipe | PipeManager | ShardPublication) -> Callable[[PipeReport], None]:
+    def _watcher(self, load: Load) -> Callable[[PipeReport], None]:
         logged = 0.0
 
         def update(report: PipeReport) -> None:
@@ -198,7 +210,7 @@ class LoadOperator(PipeOperator):
 
         return update
 
-    def _push(self, load: Pipe | PipeManager | ShardPublication, context: Context) -> None:
+    def _push(self, load: Load, context: Context) -> None:
         if not self.do_xcom_push:
             return
         try:
@@ -206,7 +218,7 @@ class LoadOperator(PipeOperator):
         except Exception:  # why the load failed is what has to be seen
             self.log.exception("the report could not be pushed to XCom")
 
-    def _log(self, load: Pipe | PipeManager | ShardPublication) -> None:
+    def _log(self, load: Load) -> None:
         reports = _pipe_reports(load)
         if reports:
             self.log.info("::group::%d pipes", len(reports))
@@ -216,14 +228,14 @@ class LoadOperator(PipeOperator):
         self.log.info("%s", load.report)
 
 
-def _pipe_reports(load: Pipe | PipeManager | ShardPublication) -> list[PipeReport]:
+def _pipe_reports(load: Load) -> list[PipeReport]:
     """The report of each pipe of a manager; none of a pipe."""
     from zoopipe_core import Pipe
 
     return [] if isinstance(load, Pipe) else load.pipe_reports
 
 
-def _as_json(load: Pipe | PipeManager | ShardPublication) -> dict[str, Any]:
+def _as_json(load: Load) -> dict[str, Any]:
     """The report; that of a manager has those of its pipes as ``pipes``."""
     reports = _pipe_reports(load)
     pipes = {"pipes": [each.to_dict() for each in reports]} if reports else {}

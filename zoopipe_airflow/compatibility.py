@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowSkipException
+    from airflow.sdk.exceptions import AirflowSkipException, TaskDeferralError
 except ImportError:  # before task SDK 1.2, with Airflow 3.1
-    from airflow.exceptions import AirflowSkipException  # type: ignore[no-redef]
+    from airflow.exceptions import AirflowSkipException, TaskDeferralError  # type: ignore[no-redef]
 
-__all__ = ["AirflowSkipException"]
+__all__ = ["AirflowSkipException", "TaskDeferralError"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from zoopipe_airflow.base import LoadOperator
+from zoopipe_airflow.compatibility import TaskDeferralError
+from zoopipe_airflow.deferring import EndedLoad, detached_name
 from zoopipe_airflow.engines import check_engine, open_engine
 from zoopipe_airflow.sources import PipeSource, PipesSource
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from zoopipe_airflow.engines import EngineLike
     from zoopipe_core import Pipe, PipeManager
+    from zoopipe_core.detached import DetachedLoads
 
 __all__ = ["ZooPipeManagerOperator", "ZooPipeOperator", "ZooPipeParallelOperator"]
 
@@ -139,7 +142,13 @@ class ZooPipeParallelOperator(LoadOperator):
         engine: as for `ZooPipeManagerOperator`.
         merge: True: one result, the same as that of one worker. False: numbered files.
         retries_per_shard: how often a shard that failed is run again within one try of the task.
-        kwargs: as for `ZooPipeOperator`.
+        deferrable: with the engine ``"dask"`` or ``"ray"``: the load's driver lives on the cluster, too, while the task
+            is deferred and takes no slot of a worker. The nodes need this package, and have to reach the target.
+        cluster: where the cluster is, for a deferrable load; may hold a template. None: what ``DASK_SCHEDULER_ADDRESS``
+            or ``RAY_ADDRESS`` names.
+        dependencies: of a deferrable load, as for `RayEngine` and `DaskEngine`.
+        poll_seconds: how often a deferrable load is looked at.
+        kwargs: as for `ZooPipeOperator`. ``execution_timeout`` holds for all the time that the load is deferred.
 
     The report is that of the load; ``pipes`` in it are the reports of the shards.
 
@@ -148,7 +157,7 @@ class ZooPipeParallelOperator(LoadOperator):
     'multiprocess'
     """
 
-    template_fields: Collection[str] = ("pipe",)
+    template_fields: Collection[str] = ("pipe", "cluster")
     template_fields_renderers: ClassVar[dict[str, str]] = {"pipe": "json"}
 
     def __init__(
@@ -159,15 +168,27 @@ class ZooPipeParallelOperator(LoadOperator):
         engine: EngineLike = "multiprocess",
         merge: bool = True,
         retries_per_shard: int = 0,
+        deferrable: bool = False,
+        cluster: str | None = None,
+        dependencies: str = "sync",
+        poll_seconds: float = 10.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_engine(engine)
+        if deferrable and engine not in ("dask", "ray"):
+            raise ValueError(
+                f"deferrable=True needs the engine 'dask' or 'ray', where a load can go on, not {engine!r}"
+            )
         self.pipe = PipeSource(pipe)
         self.workers = workers
         self.engine = engine
         self.merge = merge
         self.retries_per_shard = retries_per_shard
+        self.deferrable = deferrable
+        self.cluster = cluster
+        self.dependencies = dependencies
+        self.poll_seconds = poll_seconds
 
     @contextmanager
     def open_load(self, context: Context) -> Iterator[PipeManager]:
@@ -178,3 +199,64 @@ class ZooPipeParallelOperator(LoadOperator):
             yield PipeManager.parallelize_pipe(
                 pipe, self.workers, self.merge, engine=engine, retries=self.retries_per_shard
             )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the load and return its report; or have it begin on the cluster, and go on when it has ended."""
+        if self.deferrable:
+            self._begin_elsewhere(context)
+        return super().execute(context)
+
+    def _begin_elsewhere(self, context: Context) -> NoReturn:
+        """Have the load begin on the cluster.
+
+        Raises:
+            TaskDeferred: always; Airflow calls `conclude` when the trigger has fired.
+        """
+        from zoopipe_airflow.triggers import DetachedLoadTrigger
+
+        self._facts = []
+        attempt = context["ti"].try_number
+        pipe = self.finished(self.pipe.build(self.renderer(context)), context)
+        name = detached_name(pipe.load_id, attempt)
+        with self._detached() as cluster:
+            if attempt > 1:  # its task has failed; if the load itself has not, it would be in the way
+                cluster.stop(detached_name(pipe.load_id, attempt - 1))
+            cluster.start(name, pipe, self.workers, self.merge, self.retries_per_shard, self.dependencies)
+        self.log.info("the load goes on as %s on the %s cluster", name, self.engine)
+        self.defer(
+            trigger=DetachedLoadTrigger(str(self.engine), self.cluster, name, self.poll_seconds),
+            method_name="conclude",
+            timeout=self.execution_timeout,
+        )
+
+    def conclude(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Called when a deferred load has ended, with what the trigger has seen; returns the report.
+
+        Raises:
+            LoadFailedError, LoadAbortedError: as for any load; also if the cluster has lost it.
+        """
+        from zoopipe_core import PipeReport, PipeStatus
+        from zoopipe_core.detached import DetachedState
+
+        self._facts = []
+        pipe = self.finished(self.pipe.build(self.renderer(context)), context)
+        lost = PipeReport(status=PipeStatus.FAILED, notes=("the cluster knows nothing of this load any more",))
+        state = DetachedState(lost) if event["state"] is None else DetachedState.from_dict(event["state"])
+        with self._detached() as cluster:
+            cluster.forget(detached_name(pipe.load_id, context["ti"].try_number))
+        return self.run_load(EndedLoad(state), context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As for any operator; a load that is given up, such as for a timeout, is undone."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralError:
+            pipe = self.finished(self.pipe.build(self.renderer(context)), context)
+            with self._detached() as cluster:
+                cluster.stop(detached_name(pipe.load_id, context["ti"].try_number))
+            raise
+
+    def _detached(self) -> DetachedLoads:
+        from zoopipe_core.detached import open_detached
+
+        return open_detached(str(self.engine), self.cluster)
