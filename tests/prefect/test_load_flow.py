@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -71,14 +70,9 @@ def test_several_loads_may_have_one_place(loads: str, folder: Path) -> None:
         load_flow(f"{loads}:several", {"names": ["users", "more"]}, workers=2)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error"), [({}, TypeError), ({"source": "users.csv", "colour": "red"}, TypeError)]
-)
-def test_arguments_that_the_function_does_not_take_fail_the_flow(
-    loads: str, arguments: dict[str, Any], error: type[Exception]
-) -> None:
-    with pytest.raises(error):
-        load_flow(f"{loads}:users", arguments)
+def test_arguments_that_the_function_does_not_take_fail_the_flow(loads: str) -> None:
+    with pytest.raises(TypeError, match="colour"):
+        load_flow(f"{loads}:users", {"source": "users.csv", "colour": "red"})
 
 
 def test_the_flow_can_be_deployed_by_its_module_with_parameters_of_plain_json(loads: str) -> None:

@@ -33,9 +33,10 @@ class FailOnce(BaseHook):
 
 @pytest.fixture
 def warehouse(folder: Path) -> str:
-    """Has a table `source` of two rows, and nothing else."""
+    """Has a table `source` of two rows, and an empty one for users: SQLite lets no two loads make it together."""
     uri = f"sqlite:///{folder}/warehouse.sqlite"
-    execute(uri, "CREATE TABLE source (id INTEGER)", "INSERT INTO source VALUES (7), (8)")
+    execute(uri, "CREATE TABLE users (id INTEGER)", "CREATE TABLE source (id INTEGER)")
+    execute(uri, "INSERT INTO source VALUES (7), (8)")
     return uri
 
 
