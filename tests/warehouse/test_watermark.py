@@ -6,9 +6,11 @@ import datetime as dt
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from pydantic import BaseModel, NaiveDatetime
 
 from tests.databases import execute, tables_of
 from zoopipe_core import (
+    ColumnHook,
     Pipe,
     PipeManager,
     PyGeneratorOutputAdapter,
@@ -78,7 +81,7 @@ def pipe(source: str, target: str, mode: str = "append", *, pages: bool = False,
     adapter: Any = SQLInputAdapter(source, table_name="events", watermark=watermark)
     if pages:
         adapter = SQLPaginationInputAdapter(source, table_name="events", key="id", page_size=7, watermark=watermark)
-    key = {"key": ["id"]} if mode == "merge" else {}
+    key: dict[str, Any] = {"key": ["id"]} if mode == "merge" else {}
     return Pipe(adapter, SQLOutputAdapter(target, "t", mode, **key), None, Event, **of_pipe)
 
 
@@ -225,16 +228,46 @@ def moment_of(text: str) -> int:
     return round((dt.datetime.fromisoformat(text) - NOON) / HOUR * 2)
 
 
+class Writing(ColumnHook):
+    """Somebody who writes to the source while it is read: rows that are new, late, in front and behind of each page."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self.uri = uri
+        self.written: list[int] = []
+
+    def execute(self, batch: pa.RecordBatch, store: Any) -> pa.RecordBatch:
+        place = len(self.written)
+        numbers = [-100 - place, 100 + place, 200 + place, -200 - place]
+        insert(self.uri, *zip(numbers, (9.2, 9.3, 20 + place / 100, 9.75), "abcd", strict=True))
+        self.written += numbers
+        return batch
+
+
+@pytest.mark.parametrize("pages", [False, True], ids=["whole", "pages"])
+def test_what_is_written_while_a_load_reads_is_loaded_once(postgres_uri: str, target: str, pages: bool) -> None:
+    execute(postgres_uri, "CREATE TABLE events (id INTEGER, seen TIMESTAMP, note VARCHAR(20))")
+    insert(postgres_uri, *((n, n / 4, "a") for n in range(40)))
+    writing = Writing(postgres_uri)
+    load = replace(pipe(postgres_uri, target, pages=pages, lateness=20 * HOUR), pre_validation_hooks=[writing])
+    for _ in range(3):
+        assert load.run(on_report_update=None), str(load.report)
+    run(postgres_uri, target, pages=pages, lateness=20 * HOUR)
+    assert ids(target) == sorted([*range(40), *writing.written])
+    assert len(writing.written) >= 12
+
+
 @pytest.mark.parametrize("mode", ["append", "merge"])
 def test_shards_load_what_one_process_would(source: str, target: str, mode: str) -> None:
     insert(source, *((n, n / 4, "a") for n in range(40)))
-    for new, read in [
+    steps: list[tuple[list[Any], int]] = [
         ([], 40),
         ([(100, 9, "late"), (101, 7, "too late"), (102, 20, "new"), (103, 20.5, "new")], 3),
         ([], 0),
         ([(104, None, "none")], 1),
         ([(105, 30, "new")], 1),
-    ]:
+    ]
+    for new, read in steps:
         if new:
             insert(source, *new)
         manager = PipeManager.parallelize_pipe(pipe(source, target, mode, nulls="load"), 3, engine=ThreadEngine())
