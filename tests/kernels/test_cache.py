@@ -273,12 +273,14 @@ def _other_version(package: str) -> Callable[[pytest.MonkeyPatch, Path], None]:
 
 
 def _other_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    python = SimpleNamespace(implementation=sys.implementation, version_info=(3, 99, 0, "final", 0))
+    python = SimpleNamespace(
+        platform=sys.platform, implementation=sys.implementation, version_info=(3, 99, 0, "final", 0)
+    )
     monkeypatch.setattr(cache, "sys", python)
 
 
 def _other_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cache, "target_cpu", lambda: ("x86_64-unknown-linux-gnu", "x86-64-v9"))
+    monkeypatch.setattr(cache, "target_cpu", lambda: "x86-64-v9")
 
 
 def _other_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_settings_of_the_user_for_numba_do_not_reach_the_compiler(monkeypatch: p
     monkeypatch.setattr(sys, "path", ["", "relative"])
     environment = compiler._environment()
     assert {name for name in environment if name.startswith("NUMBA_")} == {"NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME"}
-    assert environment["NUMBA_CPU_NAME"] == cache.target_cpu()[1]
+    assert environment["NUMBA_CPU_NAME"] == cache.target_cpu()
     assert environment["PYTHONPATH"] == f"{os.getcwd()}{os.pathsep}{os.getcwd()}/relative"
 
 
@@ -197,7 +197,7 @@ def parsed(**parts: str) -> Any:
 
     llvm.initialize_native_target()
     module = llvm.parse_assembly(MODULE.format(**parts))
-    module.triple = cache.target_cpu()[0]
+    module.triple = llvm.get_process_triple()
     return module
 
 

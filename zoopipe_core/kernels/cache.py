@@ -85,7 +85,7 @@ def fingerprint() -> str:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     try:
         versions = [f"{package} {metadata.version(package)}" for package in ("llvmlite", "numba")]
-        target = target_cpu()
+        target = [sys.platform, os.uname().machine, target_cpu()]
     except ImportError as error:  # PackageNotFoundError is one
         raise KernelError(f"compiled kernels need Numba: {error}") from error
     python = f"{sys.implementation.cache_tag} {sys.version_info}"

@@ -113,7 +113,7 @@ def _environment() -> dict[str, str]:
     """Ours, without the user's settings for Numba: they would give other code than the fingerprint stands for."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     return environment | {
-        "NUMBA_CPU_NAME": target_cpu()[1],
+        "NUMBA_CPU_NAME": target_cpu(),
         "NUMBA_CPU_FEATURES": "",
         "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
     }
@@ -162,7 +162,7 @@ def _object_code() -> tuple[dict[str, str], bytes]:
     _compile_devices()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    triple, cpu = target_cpu()
+    triple, cpu = llvm.get_process_triple(), target_cpu()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="jitdefault")
     module = llvm.parse_assembly(f'target triple = "{triple}"\ntarget datalayout = "{machine.target_data}"')
     symbols = {}

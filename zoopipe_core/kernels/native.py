@@ -1,7 +1,7 @@
 """Kernels as machine code: compiled once with Numba, kept as object code, loaded without Numba.
 
     compiler.compile_kernels()   in a process of its own:  Python ──Numba──▶ object code ──▶ one file in the cache
-    native.load()                in a load:                that file ──LLVM's loader──▶ Kernel.native
+    native.load()                in a load:                that file ──image.link, else LLVM──▶ Kernel.native
 
 A scheduled task is a fresh process. Importing Numba and letting it look up its own cache takes longer than many a
 load; mapping object code into memory takes milliseconds. Numba gives a compiled function a plain C calling convention
@@ -28,6 +28,7 @@ import numpy as np
 from zoopipe_core.errors import KernelError
 from zoopipe_core.kernels import cache
 from zoopipe_core.kernels._jit import KERNELS, Kernel
+from zoopipe_core.kernels.image import link
 
 __all__ = ["FAMILIES", "import_families", "is_disabled", "kernels", "load", "prototype"]
 
@@ -147,6 +148,24 @@ def _check(declared: Kernel, native: Callable[..., None], examples: Callable[[],
 
 def _map_code(code: bytes, symbols: dict[str, str]) -> dict[str, int]:
     """Put an object file into memory, for as long as the process lives; the address of each of `symbols`."""
+    found = _placed(code, symbols) or _loaded_by_llvm(code, symbols)
+    addresses = {key: found.get(symbol, 0) for key, symbol in symbols.items()}
+    missing = [key for key, address in addresses.items() if not address]
+    if missing:
+        raise KernelError(f"the compiled kernels lack {', '.join(missing)}")
+    return addresses
+
+
+def _placed(code: bytes, symbols: dict[str, str]) -> dict[str, int] | None:
+    linked = link(code, symbols.values())
+    try:
+        return None if linked is None else linked.place()
+    except OSError as error:
+        logger.warning("compiled kernels cannot be put into memory: %s", error)
+        return None
+
+
+def _loaded_by_llvm(code: bytes, symbols: dict[str, str]) -> dict[str, int]:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -155,13 +174,10 @@ def _map_code(code: bytes, symbols: dict[str, str]) -> dict[str, int]:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    addresses = {key: engine.get_function_address(symbol) for key, symbol in symbols.items()}
+    found = {symbol: engine.get_function_address(symbol) for symbol in symbols.values()}
     # Never freed: at the end of the process, a daemon thread may still be running in it.
     engine.detach()
-    missing = [key for key, address in addresses.items() if not address]
-    if missing:
-        raise KernelError(f"the compiled kernels lack {', '.join(missing)}")
-    return addresses
+    return found
 
 
 # ---- calling ------------------------------------------------------------------------------------------------------
