@@ -38,7 +38,7 @@ class RealAirflow:
         folder: of the installation; `airflow.log` in it is what all processes say.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dags: Path = HERE / "dags") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # PostgreSQL, if started by root, runs as somebody else
         port = _free_port()
@@ -57,7 +57,7 @@ class RealAirflow:
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__CORE__AUTH_MANAGER": "users.UsersWithLimits",
-            "AIRFLOW__CORE__DAGS_FOLDER": HERE / "dags",
+            "AIRFLOW__CORE__DAGS_FOLDER": dags,
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor,DaemonicExecutor:executors.DaemonicExecutor",
@@ -70,6 +70,7 @@ class RealAirflow:
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": 1,
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": False,
             "PYTHONPATH": HERE,
             "PYTHONDONTWRITEBYTECODE": 1,
             "TMPDIR": folder / "tmp",
@@ -100,12 +101,12 @@ class RealAirflow:
             health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
             if any(health[part]["status"] != "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
                 return False
-            dags = {one["dag_id"] for one in self.call("GET", "dags")["dags"]}
+            dags = self.call("GET", "dags")["dags"]
         except httpx.TransportError:
             return False
         errors = self.call("GET", "importErrors")["import_errors"]
         assert not errors, errors
-        return {"loads", "secret"} <= dags
+        return bool(dags)
 
     def _wait(self, done: Any, seconds: float, what: str) -> Any:
         deadline = time.monotonic() + seconds
@@ -138,10 +139,9 @@ class RealAirflow:
         assert answer.is_success, f"{answer.status_code} {answer.text}"
         return answer.json()
 
-    def run(self, dag_id: str, folder: Path | None = None, run_id: str | None = None) -> str:
+    def run(self, dag_id: str, folder: Path | None = None, logical_date: str | None = None) -> str:
         """Begin a run; its id."""
-        conf = {} if folder is None else {"folder": str(folder)}
-        body = {"conf": conf, "logical_date": None} | ({"dag_run_id": run_id} if run_id else {})
+        body = {"conf": {} if folder is None else {"folder": str(folder)}, "logical_date": logical_date}
         run: str = self.call("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
 

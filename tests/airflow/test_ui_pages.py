@@ -39,6 +39,7 @@ def report(text: str, **changes: Any) -> PipeReport:
         load_id=text,
         exception=ExceptionInfo(text, text, text),
         notes=(text,),
+        unknown_columns=(text,),
     )
     return replace(full, **changes)
 

