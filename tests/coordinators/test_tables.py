@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -61,7 +61,12 @@ def connected(uri: str) -> Iterator[Database]:
 
 # ---- the same as in a serial run ------------------------------------------------------------------------------------
 
+ONE, OTHER = {"id": 1, "name": "a"}, {"id": 1, "name": "b"}
 CELLS = st.fixed_dictionaries({"id": st.integers(1, 6), "name": st.none() | st.sampled_from(["a", "b", ""])})
+
+
+def _literal(text: str | None) -> str:
+    return "NULL" if text is None else f"'{text}'"
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +76,25 @@ def shared_uri(postgres_server: str) -> str:
     return postgres_server.replace("/postgres?", "/staged?")
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(CELLS, max_size=5), min_size=1, max_size=4),
     st.lists(CELLS, max_size=4, unique_by=lambda row: row["id"]),
     st.sampled_from(["append", "replace", "merge first", "merge last", "merge fail"]),
 )
+@example([[ONE], [], [OTHER, ONE]], [OTHER], "merge first")
+@example([[ONE], [OTHER]], [], "merge last")
 def test_any_shards_give_what_a_serial_load_gives(shared_uri: str, chunks: Any, old: Any, how: str) -> None:
     mode, _, duplicates = how.partition(" ")
     options = {"key": ["id"], "on_duplicate": duplicates} if duplicates else {}
     outcomes = []
     for table, run in (("serial", lambda p: p.run(on_report_update=None)), ("parallel", lambda p: sharded(p).run())):
-        execute(shared_uri, f"DROP TABLE IF EXISTS {table}")
-        assert Pipe(old, SQLOutputAdapter(shared_uri, table), None, Row).run(on_report_update=None)
+        execute(
+            shared_uri,
+            f"DROP TABLE IF EXISTS {table}",
+            f"CREATE TABLE {table} (id bigint, name text, at timestamp)",
+            *(f"INSERT INTO {table} VALUES ({row['id']}, {_literal(row['name'])})" for row in old),
+        )
         done = run(Pipe(Chunks(chunks), staged(shared_uri, table, mode, **options), None, Row))
         outcomes.append((done, execute(shared_uri, f"SELECT id, name FROM {table}")))
     # In order too: rows of a table lie as they were put in.
@@ -95,42 +106,54 @@ NAIVE, AWARE = dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 EVENTS = [[{"id": 1, "at": None}], [{"id": 2, "at": NAIVE}], [], [{"id": 3, "at": None}, {"id": 4, "at": NAIVE}]]
 
 
-@pytest.mark.parametrize("mode", ["append", "replace", "merge"])
+SAME = "CREATE TABLE {} (id bigint PRIMARY KEY, name text, at timestamp)"
+OTHER_TYPES = "CREATE TABLE {} (id smallint PRIMARY KEY, name varchar(9), at timestamptz, more int DEFAULT 7)"
+NARROW = "CREATE TABLE {} (id int PRIMARY KEY, at timestamp)"
+STRICT = "CREATE TABLE {} (id bigint PRIMARY KEY, name text, at timestamp, must int NOT NULL)"
+
+
 @pytest.mark.parametrize(
-    ("before", "options"),
+    ("mode", "before", "options"),
     [
-        (None, {}),
-        ("CREATE TABLE {} (id bigint PRIMARY KEY, name text, at timestamp)", {}),
-        ("CREATE TABLE {} (id smallint PRIMARY KEY, name varchar(9), at timestamptz, more int DEFAULT 7)", {}),
-        ("CREATE TABLE {} (id int PRIMARY KEY, at timestamp)", {"on_drift": "evolve"}),
-        ("CREATE TABLE {} (id int PRIMARY KEY, at timestamp)", {"on_drift": "ignore"}),
-        (None, {"pre_sql": "CREATE TABLE {} (at date, id numeric PRIMARY KEY, name text)"}),
-        (None, {"post_sql": "ALTER TABLE {} ADD CHECK (id > 0)", "create_table": "auto"}),
-        ("CREATE TABLE {} (id bigint PRIMARY KEY, name text, at timestamp, must int NOT NULL)", {}),
+        ("append", None, {}),
+        ("merge", None, {"post_sql": "ALTER TABLE {} ADD CHECK (id > 0)"}),
+        ("append", SAME, {}),
+        ("replace", SAME, {}),
+        ("append", OTHER_TYPES, {}),
+        ("replace", OTHER_TYPES, {}),
+        ("merge", OTHER_TYPES, {}),
+        ("append", NARROW, {"on_drift": "evolve"}),
+        ("replace", NARROW, {"on_drift": "evolve"}),
+        ("merge", NARROW, {"on_drift": "ignore"}),
+        ("append", None, {"pre_sql": "CREATE TABLE {} (at date, id numeric PRIMARY KEY, name text)"}),
+        ("merge", None, {"pre_sql": "CREATE TABLE {} (at timestamp, id numeric PRIMARY KEY, name text)"}),
+        ("append", STRICT, {}),
+        ("fail", SAME, {}),
     ],
 )
 def test_a_table_takes_the_form_that_a_serial_load_gives_it(
     postgres_uri: str, mode: str, before: str | None, options: dict[str, str]
 ) -> None:
-    outcomes = []
-    for table, run in (("serial", lambda p: p.run(on_report_update=None)), ("parallel", lambda p: sharded(p))):
-        if before is not None:
-            execute(postgres_uri, before.format(table))
-        own = {name: value.format(table) for name, value in options.items()}
-        key = {"key": ["id"]} if mode == "merge" else {}
-        load = Pipe(Chunks(EVENTS), staged(postgres_uri, table, mode, **own, **key), None, Row)
-        manager: Any = run(load)
-        done, report = (manager, load.report) if manager in (True, False) else (manager.run(), manager.report)
+    def outcome(table: str, load: Pipe | PipeManager) -> Any:
+        done = load.run(on_report_update=None)
         columns = execute(
             postgres_uri,
             "SELECT column_name, data_type, is_nullable, ordinal_position FROM information_schema.columns"
             f" WHERE table_name = '{table}' ORDER BY 1",
         )
         held = execute(postgres_uri, f"SELECT * FROM {table} ORDER BY id") if columns else None
-        notes = [note.replace(table, "t") for note in report.notes if "chunks" not in note]
-        outcomes.append((done, columns, held, notes, report.exception and report.exception.type.replace("Shard", "")))
-    serial, parallel = outcomes
-    assert serial[:4] == parallel[:4]
+        notes = [note.replace(table, "t") for note in load.report.notes]
+        return done, columns, held, notes
+
+    def made(table: str) -> Pipe:
+        if before is not None:
+            execute(postgres_uri, before.format(table))
+        own = {name: value.format(table) for name, value in options.items()}
+        key = ["id"] if mode == "merge" else []
+        return Pipe(Chunks(EVENTS), staged(postgres_uri, table, mode, key=key, **own), None, Row)
+
+    expected = outcome("serial", made("serial"))
+    assert outcome("parallel", sharded(made("parallel"))) == expected
     assert tables_of(postgres_uri) <= {"serial", "parallel", LEDGER}
 
 
@@ -285,22 +308,15 @@ def _dask() -> BaseEngine:
     return DaskEngine(n_workers=2, dependencies="off")
 
 
-def _ray() -> BaseEngine:
-    from zoopipe_core.engines.ray import RayEngine
-
-    return RayEngine(num_cpus=2, dependencies="off")
-
-
 ENGINES: dict[str, Callable[[], BaseEngine]] = {
     "dask": _dask,
     "multiprocess": lambda: MultiProcessEngine(2),
-    "ray": _ray,
     "zoosync": lambda: ZoosyncPoolEngine(2),
 }
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_worker_that_is_killed_is_replaced_on_every_engine_and_its_rows_are_there_once(
+def test_a_worker_that_is_killed_is_replaced_and_its_rows_are_there_once(
     postgres_uri: str, tmp_path: Path, name: str
 ) -> None:
     source, secret = people(tmp_path, *range(1, 200)), with_password(postgres_uri, "canary")
@@ -325,8 +341,9 @@ def test_a_worker_that_is_killed_is_replaced_on_every_engine_and_its_rows_are_th
 
 def test_a_load_whose_shard_fails_leaves_no_table_of_any_shard(postgres_uri: str) -> None:
     chunks = [[{"id": 1}], [{"id": 2}], [{"id": 2**70}]]
-    manager = sharded(Pipe(Chunks(chunks), staged(postgres_uri), None, Row))
+    manager = one_after_the_other(Pipe(Chunks(chunks), staged(postgres_uri), None, Row))
     assert not manager.run()
+    assert [report.status for report in manager.pipe_reports] == [PipeStatus.COMPLETED] * 2 + [PipeStatus.FAILED]
     assert manager.report.exception is not None
     assert "row 3 of chunks" in manager.report.exception.message
     assert tables_of(postgres_uri) <= {LEDGER}
