@@ -1,8 +1,8 @@
 """What a load did: an immutable snapshot that goes to JSON and back.
 
 `PipeReport` is the one description of a load in every place where a load is looked at: the progress display, the
-terminal, a notebook, Airflow's XCom, a Prefect artifact. It holds numbers and names, never cell values or secrets,
-and stays within a few KB however long the load was.
+terminal, a notebook, Airflow's XCom, a Prefect artifact. It holds numbers and names, never secrets, no cell values but
+those of a watermark, and stays within a few KB however long the load was.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, NaiveDatetime
 
+from tests.adapters.splits import Copies, read
 from tests.databases import execute, tables_of
 from zoopipe_core import (
     ColumnHook,
@@ -27,6 +28,7 @@ from zoopipe_core import (
     SQLPaginationInputAdapter,
     Watermark,
 )
+from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.errors import SpecError
 from zoopipe_core.ledger import loads, watermarks
 from zoopipe_core.testing.engines import ThreadEngine
@@ -41,6 +43,10 @@ class Event(BaseModel):
     id: int
     seen: NaiveDatetime | None
     note: str = ""
+
+
+class Numbered(BaseModel):
+    id: int
 
 
 def moment(hours: float) -> str:
@@ -132,6 +138,48 @@ def test_integers_and_dates_are_watermarks_too(database_uri: str, target: str, k
         execute(database_uri, f"INSERT INTO events VALUES {rows}")
         assert load.run(on_report_update=None), str(load.report)
     assert ids(target) == [0, 1, 11, 12, 20, 21]
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "zone", "tick"),
+    [
+        *(("duckdb", kind, "", tick) for kind, tick in [("TIMESTAMP_S", "01"), ("TIMESTAMP_MS", "00.001")]),
+        *(("duckdb", kind, zone, "00.000000001") for kind, zone in [("TIMESTAMP_NS", ""), ("TIMESTAMPTZ", "+02:00")]),
+        ("postgresql", "timestamptz", "+02:00", "00.000001"),
+        ("sqlite", "TIMESTAMPTZ", "+00:00", "00.000001"),
+    ],
+)
+def test_moments_of_any_unit_and_zone_are_watermarks(
+    request: pytest.FixtureRequest, tmp_path: Path, target: str, place: str, kind: str, zone: str, tick: str
+) -> None:
+    uri = f"{place}:///{tmp_path}/t.{place}" if place != "postgresql" else request.getfixturevalue("postgres_uri")
+    execute(uri, f"CREATE TABLE events (id INTEGER, seen {kind})")
+    adapter = SQLInputAdapter(uri, table_name="events", watermark=Watermark("seen", key="id"))
+    load = Pipe(adapter, SQLOutputAdapter(target, "t", "append"), None, Numbered)
+    for number, second in enumerate(["00", "00", tick, tick, "59"]):
+        execute(uri, f"INSERT INTO events VALUES ({number}, '2024-01-31 00:00:{second}{zone}')")
+        assert load.run(on_report_update=None), str(load.report)
+        assert ids(target) == list(range(number + 1))
+
+
+def test_parts_are_the_same_in_another_process(source: str) -> None:
+    insert(source, *((n, n / 4, "a") for n in range(40)))
+    adapter = pipe(source, "sqlite:///none", lateness=HOUR).input_adapter
+    with adapter.resume(None, True).open(ReadRequest()) as reader:
+        assert sum(batch.num_rows for batch in reader) == 40
+        mark = reader.mark
+    insert(source, (50, 9, "late"), (51, 30, "new"))
+    increment = adapter.resume(mark, True)
+    split = increment.split(3)
+    with increment.open(ReadRequest()) as reader:
+        list(reader)
+        assert reader.mark is not None
+        assert split.mark is not None
+        assert sorted(reader.mark.hashes) == sorted(split.mark.hashes)
+    for _ in range(2):  # a shard that failed is read again
+        found = read(Copies(split), columns=frozenset(["note"])).rows
+        assert [row["note"] for _, _, row in found] == ["late", "new"]
+    split.release()
 
 
 def test_a_first_load_begins_where_it_is_told(source: str, target: str) -> None:
@@ -267,13 +315,13 @@ def test_shards_load_what_one_process_would(source: str, target: str, mode: str)
         ([(104, None, "none")], 1),
         ([(105, 30, "new")], 1),
     ]
-    for new, read in steps:
+    for new, expected in steps:
         if new:
             insert(source, *new)
         manager = PipeManager.parallelize_pipe(pipe(source, target, mode, nulls="load"), 3, engine=ThreadEngine())
         assert manager.run(on_report_update=None), str(manager.report)
         if mode == "append":
-            assert manager.report.read_rows == manager.report.loaded_rows == read
+            assert manager.report.read_rows == manager.report.loaded_rows == expected
     assert ids(target) == [*range(40), 100, 102, 103, 104, 105]
     assert run(source, target, mode, nulls="load").report.read_rows == (0 if mode == "append" else 2)
 
