@@ -141,7 +141,8 @@ def _program(*names: str) -> str:
 
 @contextmanager
 def open_browser(folder: Path) -> Iterator[Browser]:
-    """A browser that keeps what it writes in a folder."""
+    """A browser that keeps what it writes in a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
     options = ChromeOptions()
     options.binary_location = _program("chromium", "chromium-browser", "google-chrome")
     for argument in (*_ARGUMENTS, f"--user-data-dir={folder / 'profile'}"):
