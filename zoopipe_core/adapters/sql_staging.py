@@ -146,7 +146,7 @@ class StageOwner:
         """The name of the table for one try of one shard.
 
         >>> StageOwner("0123456789abcdef").stage(TableName("users", "public"), 3, 1).table
-        '_zoopipe_stage_7ba5bd93cc_0123456789abcdef_00003_1'
+        '_zoopipe_stage_a4a65a599f_0123456789abcdef_00003_1'
 
         Args:
             target: the full name of the target.
