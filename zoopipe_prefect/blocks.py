@@ -11,10 +11,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.blocks.abstract import JobBlock, JobRun
+from prefect.context import TaskRunContext
 from pydantic import ConfigDict, Field
 
 from zoopipe_prefect.credentials import HOME, LOGO, WarehouseCredentials
 from zoopipe_prefect.engines import engine_in_use
+from zoopipe_prefect.load_ids import named
 from zoopipe_prefect.places import build_pipes
 
 if TYPE_CHECKING:
@@ -141,6 +143,9 @@ class ZooPipeLoad(JobBlock["PipeReport"]):
     def trigger(self) -> LoadRun:  # type: ignore[override]
         """Start the load.
 
+        Triggered by a flow itself, not by a task of it, a load that adds rows is named after the flow run as `run_pipe`
+        names it: a flow run that is tried again does not add them again.
+
         Raises:
             ImportError, AttributeError, TypeError, ValueError: `pipe` or `arguments` define no load.
             SpecError: the load cannot be done like this.
@@ -149,6 +154,10 @@ class ZooPipeLoad(JobBlock["PipeReport"]):
 
         secrets = {} if self.credentials is None else {"uri": self.credentials.get_uri()}
         built = build_pipes(self.pipe, self.arguments | secrets)
+        if TaskRunContext.get() is None:
+            pipes = [built] if isinstance(built, Pipe) else built
+            ready = [named(pipe, None, index) for index, pipe in enumerate(pipes)]
+            built = ready[0] if isinstance(built, Pipe) else ready
         if isinstance(built, Pipe) and self.workers == 1 and self.engine is None:
             return LoadRun(built, ExitStack())
         with ExitStack() as stack:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.context import FlowRunContext, TaskRunContext
 
@@ -23,7 +23,7 @@ from zoopipe_core import ZoopipeError
 if TYPE_CHECKING:
     from zoopipe_core import Pipe
 
-__all__ = ["CALLED", "default_load_id", "flow_run_load_id"]
+__all__ = ["CALLED", "default_load_id", "flow_run_load_id", "named"]
 
 MAX_CHARS = 180
 MAX_FLOW_RUNS = 64
@@ -43,6 +43,12 @@ class _Calls:
 _lock = threading.Lock()
 # The tries of flow runs in this process, the latest last; a long-lived worker forgets the oldest.
 _calls: OrderedDict[tuple[UUID, int], _Calls] = OrderedDict()
+
+
+def named(pipe: Pipe, name: str | None, index: int = 0) -> Pipe:
+    """The pipe with the load id that it needs; as it is if it needs none. Arguments as for `default_load_id`."""
+    load_id = default_load_id(pipe, name, index)
+    return pipe if load_id == pipe.load_id else replace(pipe, load_id=load_id)
 
 
 def default_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None:
@@ -69,7 +75,7 @@ def default_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None:
         return None  # the load itself meets it, and tells of it
     if fingerprint is not None and fingerprint.tells_state:
         return None
-    if fingerprint is None and not CALLED.get():
+    if fingerprint is None and not (CALLED.get() or TaskRunContext.get() is None):
         return None
     return flow_run_load_id(pipe, name, index)
 
@@ -86,12 +92,14 @@ def flow_run_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None
         SourceError: the input is not there, or cannot be looked at.
     """
     flow, task = FlowRunContext.get(), TaskRunContext.get()
-    if flow is None or flow.flow_run is None or task is None:
+    if flow is None or flow.flow_run is None:
         return None
     target = "no output" if pipe.output_adapter is None else pipe.output_adapter.label
-    function = task.task.fn.__name__  # the task's own key changes with each line of its source
+    # Not the key of the task, which changes with each line of its source.
+    function = "ZooPipeLoad" if task is None else task.task.fn.__name__
     kind = _digest(function, name or "", target, *_input(pipe))
-    number = _number((flow.flow_run.id, flow.flow_run.run_count), task.task_run.id, index, kind)
+    call = uuid4() if task is None else task.task_run.id
+    number = _number((flow.flow_run.id, flow.flow_run.run_count), call, index, kind)
     shown = "".join(letter for letter in (name or target) if letter.isprintable())
     # A subflow that is tried again with its parent is a new run; what stands for it in the parent stays the same.
     run_id = flow.flow_run.parent_task_run_id or flow.flow_run.id
@@ -104,14 +112,14 @@ def _input(pipe: Pipe) -> list[str]:
     return [pipe.input_adapter.label, "" if fingerprint is None else fingerprint.digest]
 
 
-def _number(run: tuple[UUID, int], task_run: UUID, index: int, kind: str) -> int:
+def _number(run: tuple[UUID, int], call: UUID, index: int, kind: str) -> int:
     """How many loads of this kind this try of the flow run has begun before; a task that is tried again keeps it."""
     with _lock:
         calls = _calls.setdefault(run, _Calls())
         _calls.move_to_end(run)
         while len(_calls) > MAX_FLOW_RUNS:
             _calls.popitem(last=False)
-        place = (task_run, index, kind)
+        place = (call, index, kind)
         if place not in calls.numbers:
             calls.numbers[place] = calls.counts[kind]
             calls.counts[kind] += 1

@@ -7,7 +7,6 @@ it has ended, however it ended, and the report as the task's result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prefect.runtime import task_run
@@ -15,7 +14,7 @@ from prefect.utilities.annotations import quote
 
 from zoopipe_core import Pipe, PipeManager, PipeReport
 from zoopipe_prefect.engines import engine_in_use
-from zoopipe_prefect.load_ids import default_load_id
+from zoopipe_prefect.load_ids import named
 from zoopipe_prefect.rollback import prepare_rollback, undo_loads
 from zoopipe_prefect.running import run_load
 from zoopipe_prefect.states import load_task
@@ -32,12 +31,6 @@ def _run_name(parameter: str) -> Callable[[], str]:
         return f"load-{_name(parameters[parameter], parameters.get('name'))}"
 
     return name
-
-
-def _named(pipe: Pipe, name: str | None, index: int = 0) -> Pipe:
-    """The pipe with the load id that it needs; without one where it needs none."""
-    load_id = default_load_id(pipe, name, index)
-    return pipe if load_id == pipe.load_id else replace(pipe, load_id=load_id)
 
 
 def _name(loads: Any, name: str | None) -> str:
@@ -95,7 +88,7 @@ def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False, load_
 
     With Prefect's own options: ``run_pipe.with_options(retries=5, retry_delay_seconds=60)(pipe)``.
     """
-    load = _named(pipe, name) if load_id_column is None else prepare_rollback(pipe, name, load_id_column)
+    load = named(pipe, name) if load_id_column is None else prepare_rollback(pipe, name, load_id_column)
     return run_load(load, _name(pipe, name), as_report=as_report)
 
 
@@ -125,7 +118,7 @@ def run_pipes(
         run_pipes([Pipe(path, f"out/{path.stem}.parquet", None, User) for path in Path("in").glob("*.csv")])
     """
     with engine_in_use(engine) as used:
-        manager = PipeManager([_named(pipe, name, index) for index, pipe in enumerate(pipes)], used)
+        manager = PipeManager([named(pipe, name, index) for index, pipe in enumerate(pipes)], used)
         return run_load(manager, _name(pipes, name), as_report=as_report, independent=True)
 
 
@@ -164,6 +157,6 @@ def parallelize_pipe(
         parallelize_pipe(Pipe("flights.csv", "duckdb:///warehouse.duckdb::flights", None, Flight), workers=4)
     """
     with engine_in_use(engine) as used:
-        load = _named(pipe, name) if load_id_column is None else prepare_rollback(pipe, name, load_id_column)
+        load = named(pipe, name) if load_id_column is None else prepare_rollback(pipe, name, load_id_column)
         manager = PipeManager.parallelize_pipe(load, workers, merge, engine=used, retries=retries)
         return run_load(manager, _name(pipe, name), as_report=as_report)

@@ -11,7 +11,7 @@ from tests.databases import execute
 from tests.prefect.loads import User
 from zoopipe_core import BaseHook, Pipe, SQLInputAdapter, SQLOutputAdapter
 from zoopipe_core.testing import ThreadEngine
-from zoopipe_prefect import parallelize_pipe, run_pipe, run_pipes
+from zoopipe_prefect import ZooPipeLoad, parallelize_pipe, run_pipe, run_pipes
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_api"),
@@ -40,6 +40,12 @@ def warehouse(folder: Path) -> str:
     return uri
 
 
+def triggered(uri: str) -> Pipe:
+    """What a stored load runs."""
+    target = SQLOutputAdapter(uri, "users", mode="append")
+    return Pipe(SQLInputAdapter(uri, "SELECT id + 90 AS id FROM source"), target, schema_model=User)
+
+
 def rows(uri: str) -> list[int]:
     return [number for (number,) in execute(uri, "SELECT id FROM users ORDER BY id")]
 
@@ -58,6 +64,9 @@ def test_a_flow_run_that_is_tried_again_adds_nothing_twice(warehouse: str, folde
         reports += [future.result() for future in [run_pipe.submit(query), run_pipe.submit(query)]]
         reports += [run_pipes([query, file], ThreadEngine())["pipes"][0], parallelize_pipe(query, 1, ThreadEngine())]
         ids.append(sorted(report["load_id"] for report in reports))
+        stored = ZooPipeLoad(pipe=f"{__name__}:triggered", arguments={"uri": warehouse})
+        for _ in range(2):
+            stored.trigger().wait_for_completion()
         if len(ids) == 1:
             raise ConnectionError("the step after the loads fails")
 
@@ -65,9 +74,9 @@ def test_a_flow_run_that_is_tried_again_adds_nothing_twice(warehouse: str, folde
     first, again = ids
     assert first == again
     assert len(set(first)) == 6
-    assert rows(warehouse) == [1, 1, 2, 2, 3, 4] + [7] * 4 + [8] * 4
+    assert rows(warehouse) == [1, 1, 2, 2, 3, 4] + [7] * 4 + [8] * 4 + [97] * 2 + [98] * 2
     nightly()  # another flow run: what a query gives is loaded again, a file that has not changed is not
-    assert rows(warehouse) == [1, 1, 1, 2, 2, 2, 3, 3, 4, 4] + [7] * 8 + [8] * 8
+    assert rows(warehouse) == [1, 1, 1, 2, 2, 2, 3, 3, 4, 4] + [7] * 8 + [8] * 8 + [97] * 4 + [98] * 4
 
 
 def test_a_subflow_that_is_tried_again_with_its_parent_adds_nothing_twice(warehouse: str) -> None:
