@@ -21,7 +21,7 @@ __all__ = ["PipeSource", "PipesSource"]
 _FORMS = "a zoopipe_core.Pipe, or a function that returns one, or the place of either as 'package.module:name'"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PipeSource:
     """One pipe.
 
@@ -76,8 +76,12 @@ class PipeSource:
 
         return describe_pipe(self.given)
 
+    def __repr__(self) -> str:
+        """By which Airflow knows a mapped task: the same in each process, as a function's own is not."""
+        return f"PipeSource({self.serialize()!r})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class PipesSource:
     """Several pipes.
 
@@ -122,6 +126,10 @@ class PipesSource:
     def serialize(self) -> Any:
         """What Airflow shows, as plain JSON."""
         return [one.serialize() for one in self.given] if isinstance(self.given, tuple) else _named(self.given)
+
+    def __repr__(self) -> str:
+        """As for one."""
+        return f"PipesSource({self.serialize()!r})"
 
 
 def _is_pipe(value: Any) -> bool:

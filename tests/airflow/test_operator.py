@@ -100,15 +100,28 @@ def test_making_an_operator_looks_at_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_parsing_a_dag_file_that_builds_its_pipe_late_loads_nothing_heavy() -> None:
+def test_the_examples_parse_without_warnings_or_anything_heavy_and_to_the_same_dags_each_time() -> None:
     code = """
-import json, sys
-import airflow.sdk
-before = set(sys.modules)
-from zoopipe_airflow import ZooPipeOperator
-ZooPipeOperator(task_id="load", pipe=lambda: None)
-loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(json.dumps(sorted(loaded & {"dask", "duckdb", "numba", "numpy", "pandas", "prefect", "pyarrow", "ray"})))
+import hashlib, json, os, sys
+import airflow.providers.standard.operators.empty
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+bag = DagBag(sys.argv[1])
+heavy = {"dask", "distributed", "duckdb", "llvmlite", "numba", "numpy", "pandas", "prefect", "pyarrow", "ray"}
+print(json.dumps({
+    "errors": bag.import_errors,
+    "warnings": [str(each) for each in bag.captured_warnings.values()],
+    "heavy": sorted(heavy & {name.partition(".")[0] for name in sys.modules}),
+    "dags": {name: json.dumps(DagSerialization.to_dict(dag), sort_keys=True) for name, dag in bag.dags.items()},
+}))
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout.splitlines()[-1]) == []
+    examples = Path(__file__).resolve().parents[2] / "dags_examples"
+    found = []
+    for seed in ("1", "2"):
+        arguments = [sys.executable, "-W", "default", "-c", code, str(examples)]
+        settings = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(examples.parent)}
+        run = subprocess.run(arguments, capture_output=True, text=True, check=True, env=settings)
+        found.append(json.loads(run.stdout.splitlines()[-1]))
+    assert (found[0]["errors"], found[0]["warnings"], found[0]["heavy"]) == ({}, [], [])
+    assert len(found[0]["dags"]) == 7
+    assert found[0] == found[1]

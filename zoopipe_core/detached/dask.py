@@ -24,7 +24,7 @@ __all__ = ["DaskDetachedLoads"]
 
 CONNECT_SECONDS = 30.0
 # A variable that is not there is waited for: there is no other way to ask.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.3
 
 
 class DaskDetachedLoads(DetachedLoads):
