@@ -30,9 +30,9 @@ create_app = "prefect.server.api.server:create_app"
 uvicorn.run(create_app, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
 """
 
-# One node of Ray and one worker of Dask; their addresses, as the variables that Ray and Dask read.
+# One node of Ray and one worker of Dask; their addresses, as the variables that Ray and Dask read, and their process.
 CLUSTERS = """
-import json, sys
+import json, os, sys
 import ray
 from distributed import LocalCluster
 
@@ -42,7 +42,7 @@ context = ray.init("local", log_to_driver=False, **options)
 threads = {"n_workers": 1, "threads_per_worker": 4, "processes": False, "memory_limit": 0}
 with LocalCluster(**threads, protocol="tcp", host=here, dashboard_address=None, worker_dashboard_address=None) as dask:
     addresses = {"RAY_ADDRESS": context.address_info["address"], "DASK_SCHEDULER_ADDRESS": dask.scheduler_address}
-    print(json.dumps(addresses), flush=True)
+    print(json.dumps([addresses, os.getpid()]), flush=True)
     sys.stdin.read()
 ray.shutdown()
 """
@@ -143,7 +143,7 @@ def program(
         )
     with process:
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             try:

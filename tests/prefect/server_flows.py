@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from prefect import flow, serve
 from prefect.runtime import flow_run as this_run
+from prefect.task_runners import TaskRunner
 from pydantic import BaseModel
 
 from zoopipe_core import BaseHook, Pipe, SingleThreadExecutor, SQLOutputAdapter
@@ -29,6 +31,17 @@ class Doubled(BaseHook):
     def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
         for entry in entries:
             entry["validated_data"]["id"] *= FACTOR
+        return entries
+
+
+class Where(BaseHook):
+    """Leaves a note of the processes that this one was started by."""
+
+    def __init__(self, note: Path) -> None:
+        self.note = note
+
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        self.note.write_text("\n".join(str(process.pid) for process in psutil.Process().parents()))
         return entries
 
 
@@ -56,6 +69,21 @@ def all_engines(folder: Path, place: str, submitted: bool = False) -> None:
             parallelize_pipe.submit(pipe, 1, engine, name=name).result()
         else:
             parallelize_pipe(pipe, 1, engine, name=name)
+
+
+def under_a_runner(folder: Path, engine: str, runner: TaskRunner[Any]) -> None:
+    """Called in the process of the flow, and submitted to the cluster that the flow's tasks run on."""
+
+    @flow(task_runner=runner)
+    def under() -> None:
+        for manner in ("called", "submitted"):
+            pipe = Pipe(folder / "numbers.csv", None, None, Number, [Where(folder / f"{engine}-{manner}.txt")])
+            if manner == "called":
+                parallelize_pipe(pipe, 1, engine, name=f"{engine}-{manner}")
+            else:
+                parallelize_pipe.submit(pipe, 1, engine, name=f"{engine}-{manner}").result()
+
+    under()
 
 
 def remove_work(flow: Any, flow_run: Any, state: Any) -> None:
@@ -91,6 +119,12 @@ if __name__ == "__main__":
         case ["call", folder]:
             all_engines(Path(folder), "called")
             all_engines(Path(folder), "submitted", submitted=True)
+        case ["under", folder, dask, ray]:
+            from prefect_dask import DaskTaskRunner
+            from prefect_ray import RayTaskRunner
+
+            under_a_runner(Path(folder), "dask", DaskTaskRunner(address=dask))
+            under_a_runner(Path(folder), "ray", RayTaskRunner(address=ray, init_kwargs={"log_to_driver": False}))
         case ["publish", pool]:
             deployed = all_engines.from_source(str(Path(__file__).parent), f"{Path(__file__).name}:all_engines")
             deployed.deploy("pool", work_pool_name=pool, print_next_steps=False)

@@ -1,13 +1,11 @@
 """Flows that a runner and a worker execute, on a real server: engines, cancelling, killing."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,18 +91,27 @@ class Published:
             return False
 
 
-@pytest.fixture(scope="module")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Ray cluster and a Dask cluster, as the variables that name them."""
-    settings = worker_settings(tmp_path_factory.mktemp("clusters")) | {"RAY_AUTH_MODE": "disabled"}
-    with running(Path(sys.executable), CLUSTERS, [], settings) as addresses:
-        yield json.loads(addresses)
+@dataclass(frozen=True)
+class Clusters:
+    """A Ray cluster and a Dask cluster: the variables that name them, and the process that has started them."""
+
+    addresses: dict[str, str]
+    pid: int
+
+
+# A driver is told, too, that there are no other machines.
+ON_LOOPBACK = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @pytest.fixture(scope="module")
-def published(
-    prefect_api: str, clusters: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Published]:
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    settings = worker_settings(tmp_path_factory.mktemp("clusters")) | ON_LOOPBACK
+    with running(Path(sys.executable), CLUSTERS, [], settings) as started:
+        yield Clusters(*json.loads(started))
+
+
+@pytest.fixture(scope="module")
+def published(prefect_api: str, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """The flows, served by a runner and deployed to a work pool with a worker."""
     folder = tmp_path_factory.mktemp("published")
     script = Path(shutil.copy(Path(__file__).with_name("server_flows.py"), folder / "loads.py"))
@@ -112,7 +119,7 @@ def published(
         "PREFECT_API_URL": prefect_api,
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        **clusters,
+        **clusters.addresses,
     }
     worker = ["-m", "prefect", "worker", "start", "--pool", "processes", "--type", "process"]
     with get_client(sync_client=True) as client, ExitStack() as stack:
@@ -131,37 +138,62 @@ def numbers(folder: Path) -> Path:
 # ---- engines --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Everywhere:
+    """What flows have loaded by all engines in all places: the folder, and how the flows have ended."""
+
+    folder: Path
+    outcomes: dict[str, str]
+
+
 @pytest.fixture(scope="module")
 def everywhere(
-    published: Published, clusters: dict[str, str], prefect_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, str]]:
-    """A folder with what the flow of all engines has loaded, and how it ended, in each place."""
+    published: Published, clusters: Clusters, prefect_api: str, tmp_path_factory: pytest.TempPathFactory
+) -> Everywhere:
     folder = numbers(tmp_path_factory.mktemp("everywhere"))
     runs = {place: published.start(f"all-engines/{place}", folder, place=place) for place in ("served", "pool")}
-    here = subprocess.run(
-        [sys.executable, str(published.script), "call", str(folder)],
-        cwd=folder,
-        env={**os.environ, "PREFECT_API_URL": prefect_api, **clusters},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    outcome = "Completed" if here.returncode == 0 else here.stderr
+    settings = {"PREFECT_API_URL": prefect_api, **ON_LOOPBACK}
+    known = {**settings, **clusters.addresses}
+    dask, ray = clusters.addresses["DASK_SCHEDULER_ADDRESS"], clusters.addresses["RAY_ADDRESS"]
+    with (
+        script(published.script, ["call", str(folder)], folder / "called.log", known) as called,
+        script(published.script, ["under", str(folder), dask, ray], folder / "under.log", settings) as under,
+    ):
+        outcomes = {"called": called(), "under": under()}
     ended = {place: run.wait_for_end() for place, run in runs.items()}
-    outcomes = {place: f"{state.name} {state.message or ''}".strip() for place, state in ended.items()}
-    return folder, outcomes | {"called": outcome, "submitted": outcome}
+    outcomes |= {place: f"{state.name} {state.message or ''}".strip() for place, state in ended.items()}
+    return Everywhere(folder, outcomes | {"submitted": outcomes["called"]})
+
+
+@contextmanager
+def script(path: Path, arguments: list[str], log: Path, settings: dict[str, str]) -> Iterator[Callable[[], str]]:
+    """A script that runs beside the block; "Completed", or what it has written, as soon as it has ended."""
+    with program([str(path), *arguments], log.parent, log, settings) as process:
+
+        def outcome() -> str:
+            return "Completed" if process.wait(PATIENCE_SECONDS) == 0 else log.read_text()
+
+        yield outcome
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("place", ["called", "submitted", "served", "pool"])
 def test_an_engine_loads_with_models_and_hooks_of_the_flow_s_own_file(
-    everywhere: tuple[Path, dict[str, str]], place: str, engine: str
+    everywhere: Everywhere, place: str, engine: str
 ) -> None:
-    folder, outcomes = everywhere
-    assert outcomes[place] == "Completed"
-    rows = (folder / f"{place}-{engine}.jsonl").read_text()
+    assert everywhere.outcomes[place] == "Completed"
+    rows = (everywhere.folder / f"{place}-{engine}.jsonl").read_text()
     assert rows == "".join(f'{{"id":{2 * number}}}\n' for number in range(ROWS))
-    assert len((folder / f"{place}-{engine}-rejects.csv").read_text().splitlines()) == 2
+    assert len((everywhere.folder / f"{place}-{engine}-rejects.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("manner", ["called", "submitted"])
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_the_cluster_that_a_flow_s_tasks_run_on_runs_its_loads_too(
+    everywhere: Everywhere, clusters: Clusters, engine: str, manner: str
+) -> None:
+    assert everywhere.outcomes["under"] == "Completed"
+    assert str(clusters.pid) in (everywhere.folder / f"{engine}-{manner}.txt").read_text().split()
 
 
 # ---- cancelling and killing -----------------------------------------------------------------------------------------
