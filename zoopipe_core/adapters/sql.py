@@ -161,7 +161,7 @@ class SQLOutputAdapter(OutputAdapter):
     def ledger(self) -> Ledger:
         """The table ``_zoopipe_loads`` in the schema of the target."""
         url, table = self.resolve()
-        return SQLLedger(lambda read_only: connect(url, read_only=read_only), table, is_server=not url.path)
+        return SQLLedger(lambda read_only: connect(url, read_only=read_only), table, url.path)
 
     def open(self) -> Writer:
         return self._open(None, None)

@@ -7,6 +7,7 @@ all that it has in the place of what was there marks the rows of earlier loads o
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,14 @@ from zoopipe_core.adapters.sql_marks import MarkTable
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_types import AWARE
 from zoopipe_core.adapters.watermark import Mark
-from zoopipe_core.errors import DatabaseConnectionError, LoadLockedError, SourceNotFoundError, ZoopipeError
+from zoopipe_core.errors import (
+    DatabaseConnectionError,
+    DatabaseError,
+    LoadLockedError,
+    SourceNotFoundError,
+    TargetError,
+    ZoopipeError,
+)
 from zoopipe_core.report import PipeReport
 
 __all__ = ["LEDGER", "LOAD_SECONDS", "LedgerTable", "SQLLedger", "load_lock", "under_way"]
@@ -232,13 +240,13 @@ class SQLLedger(Ledger):
     Args:
         connect: opens the database; the argument says whether to read only.
         table: as the user names it.
-        is_server: the database is no file that a connection for writing would make, or keep others from.
+        path: of the file, where the database is one.
     """
 
-    def __init__(self, connect: Callable[[bool], Database], table: TableName, *, is_server: bool) -> None:
+    def __init__(self, connect: Callable[[bool], Database], table: TableName, path: str = "") -> None:
         self._connect = connect
         self._table = table
-        self._is_server = is_server
+        self._path = path
         self._holds = False
         self._held: LedgerTable | None = None
 
@@ -258,8 +266,8 @@ class SQLLedger(Ledger):
     def take(self) -> LedgerTable | None:
         """The connection that was kept, outside of a transaction; who takes it closes it. None if there is none."""
         held, self._held, self._holds = self._held, None, False
-        if held is None or not self._is_server:
-            return held
+        if held is None:
+            return None
         try:
             held.database.execute("SELECT 1")
             held.database.rollback()
@@ -291,11 +299,17 @@ class SQLLedger(Ledger):
                 database.close()
 
     def find(self, load_id: str) -> LoadRecord | None:
-        if self._holds and self._is_server:
-            with self._open_to_hold() as table:
-                found = table.find(load_id)
-                table.database.rollback()
-                return found
+        # A connection for writing would make a file that is not there yet.
+        if self._holds and (not self._path or os.path.exists(self._path)):
+            try:
+                with self._open_to_hold() as table:
+                    found = table.find(load_id)
+                    table.database.rollback()
+                    return found
+            except (DatabaseError, TargetError):
+                if not self._path:
+                    raise
+                # Where others read, or nobody may write, one may still look.
         try:
             with self._open(True) as table:
                 return table.find(load_id)
