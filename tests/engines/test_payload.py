@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import pickle
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import psutil
 import pytest
 from pydantic import BaseModel
 
@@ -291,3 +293,16 @@ def test_editable_packages_are_importable(tmp_path: Path, monkeypatch: pytest.Mo
     assert not can_import(module)
     monkeypatch.setattr(Finder, "__module__", "__editable___in_development_finder")
     assert can_import(module)
+
+
+def test_of_two_copies_of_an_installed_package_each_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = importlib.util.find_spec("ray")
+    assert ray is not None
+    assert ray.origin is not None
+    copies = Path(ray.origin).parent / "thirdparty_files"  # which Ray puts in front of all others
+    assert not Path(psutil.__file__).is_relative_to(copies)
+    monkeypatch.syspath_prepend(copies)
+    found = importlib.machinery.PathFinder.find_spec("psutil")
+    assert found is not None
+    assert Path(str(found.origin)).is_relative_to(copies)
+    assert can_import(psutil)
