@@ -178,7 +178,7 @@ def judge(target: str, source: str, case: list[str], tell: Callable[[dict[str, A
         {
             "rows": rows_of(target, name),
             "rejects": [json.loads(line)["id"] for line in rejects.read_text().splitlines()],
-            "record": [record.status, record.report.loaded_rows, record.report.rejected_rows],
+            "record": [record.status, record.attempt, record.report.loaded_rows, record.report.rejected_rows],
         }
     )
 

@@ -148,7 +148,7 @@ def faults_of(kind: str, found: dict[str, Any]) -> dict[str, Any]:
         "known as": (found.get("known as"), "completed" if is_done else known),
         "rows": (sorted(map(tuple, found.get("rows", []))), rows_after(mode)),
         "rejects": (found.get("rejects"), BAD),
-        "record": (found.get("record"), ["completed", ROWS, len(BAD)]),
+        "record": (found.get("record"), ["completed", 1 if is_done else 2, ROWS, len(BAD)]),
     }
     if not ended:
         # What is lost behind the commit takes nothing away from the load; but an error there is not hidden.

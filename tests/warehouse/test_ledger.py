@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from tests.databases import execute, tables_of
+from tests.databases import execute, path_of
 from tests.warehouse.loads import LEDGER, Person, changed, ids, people, pipe
 from zoopipe_core import (
     BaseHook,
@@ -23,7 +23,11 @@ from zoopipe_core import (
     PyGeneratorOutputAdapter,
     SQLOutputAdapter,
 )
+from zoopipe_core.adapters import sql
 from zoopipe_core.adapters.ledger import Fingerprint, LoadKey, LoadRecord
+from zoopipe_core.adapters.sql_connect import DatabaseURL, connect
+from zoopipe_core.adapters.sql_database import Database
+from zoopipe_core.adapters.sql_ledger import SQLLedger
 from zoopipe_core.errors import AlreadyLoadedError, LoadIdError, SpecError, TargetWriteError
 from zoopipe_core.ledger import loads
 
@@ -280,39 +284,75 @@ def test_tries_of_a_load_with_a_name_are_counted_and_leave_one_record(database_u
     assert [(record.status, record.attempt) for record in records] == [("completed", 3)]
 
 
-KILL = """
-import os, signal, sys
-from tests.warehouse.loads import pipe
-from zoopipe_core import BaseHook
-
-class Kill(BaseHook):
-    def execute(self, entries, store):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-from dataclasses import replace
-load = pipe(sys.argv[1], sys.argv[2], load_id="a")
-load.__class__(**{**load.__getstate__(), "post_validation_hooks": [Kill()]}).run()
-"""
-
-
-def test_a_killed_try_is_seen_in_the_ledger_and_a_retry_loads(database_uri: str, tmp_path: Path) -> None:
-    source = people(tmp_path, 1)
-    done = subprocess.run([sys.executable, "-c", KILL, str(source), database_uri], check=False)
-    assert done.returncode == -9
-    assert [(record.status, record.attempt) for record in loads(database_uri, "t")] == [("running", 1)]
-    load = pipe(source, database_uri, load_id="a")
-    assert load.run()
-    assert load.report.attempt == 2
-    assert ids(database_uri) == [1]
-    assert [record.status for record in loads(database_uri, "t")] == ["completed"]
-    assert tables_of(database_uri) == {"t", LEDGER}
-
-
 def test_a_failed_load_without_a_name_leaves_no_trace(database_uri: str, tmp_path: Path) -> None:
     assert not pipe(people(tmp_path, "x"), database_uri, max_errors=0).run()
     assert loads(database_uri, "t") == []
     if not database_uri.startswith("postgresql"):
         assert os.listdir(tmp_path) == ["people.csv"]
+
+
+# ---- connections ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("load_id", ["a", None])
+def test_a_load_looks_and_writes_over_one_connection(
+    database_uri: str, load_id: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pipe(people(tmp_path, 0, name="zero.csv"), database_uri).run()
+    opened: list[bool] = []
+
+    def counted(url: DatabaseURL, *, read_only: bool) -> Database:
+        opened.append(read_only)
+        return connect(url, read_only=read_only)
+
+    monkeypatch.setattr(sql, "connect", counted)
+    assert pipe(people(tmp_path, 1), database_uri, load_id=load_id).run()
+    assert opened == [False]
+    assert ids(database_uri) == [0, 1]
+
+
+def test_a_connection_that_is_kept_for_a_source_that_is_not_there_is_let_go(database_uri: str, tmp_path: Path) -> None:
+    load = pipe(tmp_path / "in.csv", database_uri, load_id="a", model=None)
+    people(tmp_path, 1, name="in.csv").write_bytes(b"\xff\xfe")  # found, and no CSV file
+    assert not load.run()
+    assert [record.status for record in loads(database_uri, "t")] == ["failed"]
+    if database_uri.startswith("postgresql"):
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        assert execute(database_uri, others) == [(1,)]
+    elif database_uri.startswith("duckdb"):
+        code = "import duckdb, sys; duckdb.connect(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", code, path_of(database_uri)], check=True)
+
+
+def test_a_connection_that_the_server_ends_meanwhile_is_opened_anew(
+    postgres_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = SQLLedger.take
+
+    def late(ledger: SQLLedger) -> Any:
+        ended = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
+        assert execute(postgres_uri, f"{ended} AND pid <> pg_backend_pid()") == [(True,)]
+        return take(ledger)
+
+    monkeypatch.setattr(SQLLedger, "take", late)
+    load = pipe(people(tmp_path, 1), postgres_uri, load_id="a")
+    assert load.run(), load.report
+    assert ids(postgres_uri) == [1]
+
+
+def test_whether_a_file_is_loaded_can_be_told_while_another_process_reads_the_database(tmp_path: Path) -> None:
+    uri, source = f"duckdb:///{tmp_path}/wh.duckdb", people(tmp_path, 1)
+    assert pipe(source, uri).run()
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, path_of(uri)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        again = pipe(source, uri)
+        done = again.run()
+        reader.communicate()
+    assert done
+    assert "loaded already" in again.report.notes[0]
 
 
 # ---- what is remembered ---------------------------------------------------------------------------------------------
