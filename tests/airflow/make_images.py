@@ -47,6 +47,7 @@ def main() -> None:
             browser.open(f"{airflow.url}/dags/{dag_id}/runs/{quote(run)}/tasks/load/plugin/zoopipe-load-report")
             with browser.frame("iframe[title='Load report']"):
                 browser.find(".figures")
+            browser.wait_for_text("Success")
             browser.screenshot(IMAGES / "airflow-report.png", (1280, 900))
             browser.open(f"{airflow.url}/plugin/zoopipe-loads")
             with browser.frame("iframe[title='Loads']"):

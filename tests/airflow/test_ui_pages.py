@@ -108,6 +108,11 @@ def test_the_page_of_a_load_says_what_became_of_its_rows_and_where_they_went() -
         assert words in text
 
 
+def test_few_rows_are_not_called_none() -> None:
+    total = report("x", loaded_rows=9_999, rejected_rows=1, filtered_rows=0)
+    assert "9,999 >99% rejected 1 <1%" in Page(render_load(load(total))).text
+
+
 def test_rows_of_a_load_that_failed_are_not_called_loaded() -> None:
     assert "written, not published 900" in Page(render_load(load(report("x")))).text
 

@@ -62,6 +62,11 @@ class Share:
     start: float
     width: float
 
+    @property
+    def percent(self) -> str:
+        """None that is there is called nothing, and none that is not all is called all."""
+        return "<1%" if self.width < 1 else ">99%" if 99 < self.width < 100 else f"{self.width:.0f}%"
+
 
 def render_load(load: Load, earlier: Sequence[Load] = (), home: str = "") -> str:
     """The report of one load.
