@@ -64,7 +64,8 @@ def counted_requests() -> Iterator[Requests]:
         yield counter
     finally:
         log.removeHandler(counter)
-        log.level, log.propagate = before
+        log.setLevel(before[0])
+        log.propagate = before[1]
 
 
 def measure(rows: int, repeat: int, folder: Path) -> dict[str, Any]:
