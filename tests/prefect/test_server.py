@@ -105,7 +105,8 @@ ON_LOOPBACK = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER":
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
-    settings = worker_settings(tmp_path_factory.mktemp("clusters")) | ON_LOOPBACK
+    folder = tmp_path_factory.mktemp("clusters")
+    settings = worker_settings(folder) | ON_LOOPBACK | {"DASK_TEMPORARY_DIRECTORY": str(folder)}
     with running(Path(sys.executable), CLUSTERS, [], settings) as started:
         yield Clusters(*json.loads(started))
 
