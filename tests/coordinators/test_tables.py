@@ -1,4 +1,6 @@
-"""Shards that fill tables of PostgreSQL: what they publish is what a serial load does, and nothing is left over."""
+"""Shards of loads into tables, those of PostgreSQL above all: what they publish is what a serial load does, and nothing
+is left over.
+"""
 
 import datetime as dt
 import os
@@ -69,11 +71,14 @@ def _literal(text: str | None) -> str:
     return "NULL" if text is None else f"'{text}'"
 
 
-@pytest.fixture(scope="module")
-def shared_uri(postgres_server: str) -> str:
+@pytest.fixture(scope="module", params=["duckdb", "postgresql", "sqlite"])
+def shared_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """One database for all examples."""
-    execute(postgres_server, "CREATE DATABASE staged")
-    return postgres_server.replace("/postgres?", "/staged?")
+    if request.param != "postgresql":
+        return f"{request.param}:///{tmp_path_factory.mktemp('staged')}/x.db"
+    server: str = request.getfixturevalue("postgres_server")
+    execute(server, "CREATE DATABASE staged")
+    return server.replace("/postgres?", "/staged?")
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -92,10 +97,12 @@ def test_any_shards_give_what_a_serial_load_gives(shared_uri: str, chunks: Any, 
         execute(
             shared_uri,
             f"DROP TABLE IF EXISTS {table}",
-            f"CREATE TABLE {table} (id bigint, name text, at timestamp)",
-            *(f"INSERT INTO {table} VALUES ({row['id']}, {_literal(row['name'])})" for row in old),
+            f'CREATE TABLE {table} (id bigint, name text, "at" timestamp)',
+            *(f"INSERT INTO {table} (id, name) VALUES ({row['id']}, {_literal(row['name'])})" for row in old),
         )
-        done = run(Pipe(Chunks(chunks), staged(shared_uri, table, mode, **options), None, Row))
+        staging = "tables" if shared_uri.startswith("postgresql") else "parts"
+        target = SQLOutputAdapter(shared_uri, table, mode, staging=staging, **options)
+        done = run(Pipe(Chunks(chunks), target, None, Row))
         outcomes.append((done, execute(shared_uri, f"SELECT id, name FROM {table}")))
     # In order too: rows of a table lie as they were put in.
     assert outcomes[0] == outcomes[1]
