@@ -27,7 +27,7 @@ _NEXT_STEPS = {
     "failed": "nothing was published: repair the cause, then run it again under the same load_id",
     "aborted": "nothing was published: run it again under the same load_id",
     "running": "begun and not ended: it runs, or its process was killed; then run it again under the same load_id",
-    "replaced": "another load has taken its place: nothing to do, unless you want it back; then run it again",
+    "replaced": "no longer in the target, which holds another load: run it again if its rows are to be there",
 }
 
 
