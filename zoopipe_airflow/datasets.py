@@ -48,9 +48,9 @@ class Dataset:
 def dataset_of(label: str) -> Dataset | None:
     """The dataset behind the label of an adapter that is a file or a table; None if it has no name.
 
-    >>> dataset_of("postgresql://db.example/sales::users")
-    Dataset(namespace='postgres://db.example:5432', name='sales.public.users',
-            uri='postgres://db.example:5432/sales/public/users')
+    >>> found = dataset_of("postgresql://db.example/sales::users")
+    >>> found.namespace, found.name, found.uri
+    ('postgres://db.example:5432', 'sales.public.users', 'postgres://db.example:5432/sales/public/users')
     >>> dataset_of("s3://bucket/in/users.csv").name
     'in/users.csv'
     """
