@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from zoopipe_core.adapters.sql_database import SQLType
 from zoopipe_core.batches.values import python_values
@@ -156,11 +155,15 @@ def first_misfit(array: pa.Array, max_length: int | None) -> tuple[int, str] | N
     if pa.types.is_timestamp(kind):
         return _outside(array.cast(pa.int64()), _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1)
     if max_length is not None and pa.types.is_string(kind):
+        import pyarrow.compute as pc
+
         return first(pc.greater(pc.utf8_length(array), max_length), f"the column takes {max_length:,} characters")
     return None
 
 
 def _outside(numbers: pa.Array, low: int, high: int) -> tuple[int, str] | None:
+    import pyarrow.compute as pc  # here, since a pipe that is only described loads this module, too
+
     ends: Any = pc.min_max(numbers)
     if ends["min"].as_py() is None or (ends["min"].as_py() >= low and ends["max"].as_py() <= high):
         return None
@@ -170,5 +173,7 @@ def _outside(numbers: pa.Array, low: int, high: int) -> tuple[int, str] | None:
 
 def first(wrong: pa.Array, why: str) -> tuple[int, str] | None:
     """The index of the first true cell of `wrong`, with the reason."""
+    import pyarrow.compute as pc
+
     index = pc.index(wrong, pa.scalar(True)).as_py()
     return None if index < 0 else (index, why)
