@@ -18,14 +18,14 @@ alike=(
 folder=$(mktemp -d)
 chmod 755 "$folder"
 log=$folder/waiting.log
-"$python" -m pytest "${waiting[@]}" --basetemp="$folder/a" "$@" >"$log" 2>&1 &
+"$python" -m pytest --durations=25 "${waiting[@]}" --basetemp="$folder/a" "$@" >"$log" 2>&1 &
 beside=$!
 trap 'kill "$beside" 2>/dev/null; wait; rm -rf "$folder"' EXIT
 
 status=0
-"$python" -m pytest "${waiting[@]/#/--ignore=}" --basetemp="$folder/b" "$@" || status=$?
+"$python" -m pytest --durations=25 "${waiting[@]/#/--ignore=}" --basetemp="$folder/b" "$@" || status=$?
 echo "Once more with kernels from the first row on: what comes out has to be the same"
-"$python" -m pytest "${alike[@]}" --kernels=on --basetemp="$folder/c" "$@" || status=$?
+"$python" -m pytest --durations=25 "${alike[@]}" --kernels=on --basetemp="$folder/c" "$@" || status=$?
 wait "$beside" || status=$?
 cat "$log"
 exit "$status"
