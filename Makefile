@@ -42,10 +42,14 @@ format: $(VENV)/.ready ## repair what ruff can repair
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/{performance,warehouse,scaling}.md (BENCH=--quick: smoke test)
+bench: $(VENV)/.ready-bench ## compare with peers, show it in docs/ (BENCH=--quick: smoke test)
 	@$(BIN)/python -m benchmarks run $(BENCH)
 	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks warehouse
 	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks scaling
+	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks.ledger_price
+	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks.ledger_price --rows 1000000 --repeat 5
+	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks.airflow_cost
+	@test -n '$(BENCH)' || $(BIN)/python -m benchmarks.prefect_cost
 	@$(BIN)/python -m benchmarks render
 
 constraints: $(VENV)/.ready ## resolve constraints.txt anew (needs uv)

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chart, postgres, render, results, scaling, warehouse
+from benchmarks import chart, costs, postgres, render, results, scaling, warehouse
 from benchmarks.contenders import CONTENDERS, EVERYBODY, OURS
 from benchmarks.jobs import JOBS, ROWS, Job
 from benchmarks.runner import ROOT, Settings, run_job, warm_kernels
@@ -35,7 +35,7 @@ examples:
   python -m benchmarks run --jobs jsonl csv --repeat 5
   python -m benchmarks scaling                       loads in shards: some 10 minutes on 2 cores
   python -m benchmarks warehouse                     loads into tables: some 10 minutes on 2 cores
-  python -m benchmarks render                        what is kept -> docs/{performance,scaling,warehouse}.md
+  python -m benchmarks render                        what is kept -> the tables of the pages in docs/
 """
 
 
@@ -218,16 +218,16 @@ def _render(arguments: argparse.Namespace, console: Console) -> None:
     if kept["jobs"]:
         picture.write_text(chart.chart(kept), encoding="utf-8")
     console.print(f"{page.name} and {picture.name} show what {arguments.results.name} holds")
-    kept = scaling.load(SCALING_RESULTS)
-    SCALING_PAGE.write_text(
-        render.fill(SCALING_PAGE.read_text(encoding="utf-8"), kept, scaling.SECTIONS), encoding="utf-8"
-    )
-    console.print(f"{SCALING_PAGE.name} shows what {SCALING_RESULTS.name} holds")
-    kept = results.load(WAREHOUSE_RESULTS)
-    WAREHOUSE_PAGE.write_text(
-        render.fill(WAREHOUSE_PAGE.read_text(encoding="utf-8"), kept, warehouse.SECTIONS), encoding="utf-8"
-    )
-    console.print(f"{WAREHOUSE_PAGE.name} shows what {WAREHOUSE_RESULTS.name} holds")
+    _fill(SCALING_PAGE, SCALING_RESULTS, scaling.load(SCALING_RESULTS), scaling.SECTIONS, console)
+    _fill(WAREHOUSE_PAGE, WAREHOUSE_RESULTS, results.load(WAREHOUSE_RESULTS), warehouse.SECTIONS, console)
+    for name, sections in costs.PAGES.items():
+        path = costs.RESULTS[name]
+        _fill(ROOT / "docs" / f"{name}.md", path, results.read(path), sections, console)
+
+
+def _fill(page: Path, source: Path, kept: results.Results, sections: render.Sections, console: Console) -> None:
+    page.write_text(render.fill(page.read_text(encoding="utf-8"), kept, sections), encoding="utf-8")
+    console.print(f"{page.name} shows what {source.name} holds")
 
 
 def _list(_: argparse.Namespace, console: Console) -> None:

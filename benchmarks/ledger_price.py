@@ -19,9 +19,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import postgres
+from benchmarks import postgres, results
 from benchmarks.runner import ROOT, warm_kernels
 
+RESULTS = results.FOLDER / "ledger.json"
 WAYS = ("no ledger", "without a name", "with a name")
 TARGETS = ("duckdb", "postgresql", "sqlite")
 Figures = dict[str, float]
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10, help="rows of each load (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=15, help="processes for each figure (default: %(default)s)")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--save", type=Path, default=RESULTS, help="where the results are kept, by the number of rows")
     parser.add_argument("--one", nargs=3, metavar=("URL", "SOURCE", "WAY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -107,9 +108,9 @@ def main() -> None:
         for target in options.targets:
             url = server if target == "postgresql" else f"{target}:///{name}/wh.{target}"
             figures[target] = measure(url, Path(name), options.rows, options.repeat)
-    if options.json:
-        print(json.dumps({"rows": options.rows, "figures": figures}, indent=2))
-        return
+    kept = results.read(options.save)
+    record = results.stamped({"figures": kept.get(str(options.rows), {}).get("figures", {}) | figures}, options.repeat)
+    results.save(options.save, kept | {str(options.rows): record})
     table = Table(title=f"{options.rows:,} rows, milliseconds", title_justify="left")
     for heading in ("target", "load", "run", "more", "processor", "more"):
         table.add_column(heading, justify="left" if heading in ("target", "load") else "right")

@@ -15,7 +15,11 @@ __all__ = ["NOT_MEASURED", "SECTIONS", "fill", "machines", "ratio", "table"]
 NOT_MEASURED = "not measured"
 
 
-def fill(page: str, results: Results, sections: Mapping[str, Callable[[Results], str]] | None = None) -> str:
+Sections = Mapping[str, Callable[[Results], str]]
+"""What stands between the markers of a page."""
+
+
+def fill(page: str, results: Results, sections: Sections | None = None) -> str:
     """The page with each section between ``<!-- benchmark: NAME -->`` and ``<!-- /benchmark -->`` rendered anew.
 
     Args:

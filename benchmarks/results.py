@@ -46,10 +46,13 @@ def stamped(record: dict[str, Any], repeat: int) -> dict[str, Any]:
 
 
 def load(path: Path) -> Results:
-    """The results kept in `path`; none if it is not there."""
-    if not path.exists():
-        return {"jobs": {}, "startup": {}}
-    results: Results = json.loads(path.read_text(encoding="utf-8"))
+    """The results of jobs kept in `path`; none if it is not there."""
+    return read(path) or {"jobs": {}, "startup": {}}
+
+
+def read(path: Path) -> Results:
+    """What is kept in `path`; nothing if it is not there."""
+    results: Results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return results
 
 

@@ -111,8 +111,7 @@ def measure(part: str, settings: Settings, folder: Path, progress: Callable[[str
 
 def load(path: Path) -> Results:
     """The results kept in `path`, in the order of their names; none if it is not there."""
-    kept: Results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return dict(sorted(kept.items()))
+    return dict(sorted(results.read(path).items()))
 
 
 # ---- what there is to reach -----------------------------------------------------------------------------------------
