@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from benchmarks import chart, postgres, render, warehouse
+from benchmarks import chart, costs, postgres, render, results, warehouse
 from benchmarks.check import WrongResultError, check_output
 from benchmarks.contenders import CONTENDERS, EVERYBODY, OURS
 from benchmarks.data import Dataset, make_dataset
@@ -268,3 +268,19 @@ def test_the_picture_has_a_bar_for_each_contender_as_long_as_it_is_fast(everythi
     assert len(bars) == sum(len(JOBS[name].contenders) for name in jobs)
     lengths = [float(bar.get("width", "nan")) for bar in bars[:2]]
     assert lengths[0] == pytest.approx(2 * lengths[1], abs=0.2)
+
+
+PAGES = {
+    **{f"{name}.md": (costs.RESULTS[name], sections) for name, sections in costs.PAGES.items()},
+    "warehouse.md": (results.FOLDER / "warehouse.json", warehouse.SECTIONS),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_what_is_kept(page: str) -> None:
+    path, sections = PAGES[page]
+    text = (PAGE.parent / page).read_text(encoding="utf-8")
+    kept = results.load(path) if page == "warehouse.md" else results.read(path)
+    assert render.fill(text, kept, sections) == text
+    for section in sections.values():
+        assert section({"jobs": {}} if page == "warehouse.md" else {})  # says so, where nothing was measured
