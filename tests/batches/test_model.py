@@ -47,6 +47,22 @@ def test_rows_survive_the_way_through_arrow(table: tuple[dict[str, ColumnType], 
     assert back.to_arrow(types).schema == arrow.schema
 
 
+@given(tables(), st.data(), st.integers(0, 3))
+def test_to_filter_is_to_take_where_the_mask_is_true(
+    table: tuple[dict[str, ColumnType], list[dict[str, Any]]], data: st.DataObject, offset: int
+) -> None:
+    types, rows = table
+    batch = ModelBatch.from_rows(rows, types)
+    arrow = ModelBatch.from_rows(rows, types).to_arrow().slice(offset)
+    sliced = ModelBatch.from_arrow(arrow, number_rows(1, arrow.num_rows), "x", types)
+    for each in (batch, sliced):
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=each.num_rows, max_size=each.num_rows)), np.bool_)
+        for column in each.columns.values():
+            kept = column.filter(mask)
+            assert len(kept) == np.count_nonzero(mask)
+            assert all_same([kept.values], [column.take(np.flatnonzero(mask)).values])
+
+
 @given(tables(), st.data())
 def test_taking_rows_is_the_same_before_and_after_conversion(
     table: tuple[dict[str, ColumnType], list[dict[str, Any]]], data: st.DataObject

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from zoopipe_core.batches.row_dicts import columns_of_dicts, dicts_of_columns
-from zoopipe_core.batches.source import RowNumbers, index_array
+from zoopipe_core.batches.source import RowNumbers, index_array, mask_array
 from zoopipe_core.batches.types import ColumnType, infer_column_type
 from zoopipe_core.errors import DuplicateColumnError, UnsupportedValueError
 
@@ -147,6 +147,12 @@ class Column:
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]
         array = None if self._array is None else self._array.take(index_array(indices))
         return Column(self.type, values, array)
+
+    def filter(self, kept: npt.NDArray[np.bool_]) -> Column:
+        """The column where `kept`, bool (n,), is true; cheaper than `take` where that is most of it."""
+        if self._array is None or self._values is not None:
+            return self.take(np.flatnonzero(kept))
+        return Column(self.type, None, self._array.filter(mask_array(kept)))
 
 
 def _is_immutable(kind: pa.DataType) -> bool:

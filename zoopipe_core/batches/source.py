@@ -142,6 +142,12 @@ def index_array(indices: RowNumbers) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(contiguous), [None, pa.py_buffer(contiguous)])
 
 
+def mask_array(mask: npt.NDArray[np.bool_]) -> pa.Array:
+    """A mask, bool (n,), as Arrow."""
+    bits = np.packbits(mask, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(bits)])
+
+
 def object_batch(source: str, first: int, objects: Sequence[Any]) -> SourceBatch:
     """A batch of Python objects whose first one is row number `first`."""
     empty = pa.RecordBatch.from_arrays([], names=[])

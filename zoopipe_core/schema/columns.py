@@ -87,7 +87,7 @@ class JudgedColumns:
         columns: dict[str, Column] = {}
         for f, column in outputs:
             name = str(f.output)
-            taken = column.take(sure)
+            taken = column.filter(~self.unsure)
             if order is not None:
                 taken = taken.extended([accepted[index][name] for index in slow.tolist()]).take(order)
             columns[name] = taken
