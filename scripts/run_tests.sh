@@ -18,6 +18,7 @@ alike=(
 folder=$(mktemp -d)
 chmod 755 "$folder"
 log=$folder/waiting.log
+export ZOOPIPE_TEST_KERNELS=$folder/kernels  # compiled once for all three
 "$python" -m pytest --durations=25 "${waiting[@]}" --basetemp="$folder/a" "$@" >"$log" 2>&1 &
 beside=$!
 trap 'kill "$beside" 2>/dev/null; wait; rm -rf "$folder"' EXIT

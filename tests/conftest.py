@@ -42,7 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "prefect" / "storage"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "prefect" / "memo_store.toml"),
-        "ZOOPIPE_CACHE_DIR": str(home / "kernels"),
+        # Runs of the tests beside each other can share what takes long to compile.
+        "ZOOPIPE_CACHE_DIR": os.environ.get("ZOOPIPE_TEST_KERNELS", str(home / "kernels")),
         "ZOOPIPE_KERNELS": "cached",  # no test starts a compiler by the way; `compiled_kernels` is how to get kernels
     }
 

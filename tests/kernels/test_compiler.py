@@ -58,13 +58,39 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
 # ---- processes ----------------------------------------------------------------------------------------------------
 
 
+SHORT_LOAD = """
+import time
+from zoopipe_core.kernels.switch import MIN_ROWS, SWITCH
+assert not SWITCH.ready(MIN_ROWS)
+time.sleep(0.5)  # until the compiler runs
+"""
+LONG_LOAD = """
+import sys, time, psutil
+from zoopipe_core.kernels.switch import MIN_ROWS, SWITCH
+assert not SWITCH.ready(MIN_ROWS)
+while not SWITCH.ready(1):
+    time.sleep(0.05)
+print("numba" in sys.modules, psutil.Process().children())
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # at low priority, on a machine that may be busy
-def test_several_first_runs_at_once_compile_once(tmp_path: Path, ended: list[subprocess.Popen[str]]) -> None:
-    ended += [start(tmp_path) for _ in range(3)]
-    paths = {process.communicate(timeout=280)[0] for process in ended}
+def test_one_compiler_serves_all_first_runs_and_goes_on_when_its_load_has_ended(
+    tmp_path: Path, ended: list[subprocess.Popen[str]]
+) -> None:
+    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path), "ZOOPIPE_KERNELS": ""}
+    short = [sys.executable, "-W", "error", "-c", SHORT_LOAD]
+    done = subprocess.run(short, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert not list(tmp_path.glob("*.bin"))  # it did not wait; the compiler goes on, and has the lock
+
+    load = subprocess.Popen([sys.executable, "-c", LONG_LOAD], env=environment, stdout=subprocess.PIPE, text=True)
+    ended += [load, start(tmp_path), start(tmp_path)]
+    told = [process.communicate(timeout=280)[0] for process in ended]
+
     (found,) = tmp_path.glob("kernels-*")
-    assert paths == {f"{found}\n"}
+    assert told == ["False []\n", f"{found}\n", f"{found}\n"]
     assert cache.read(found, cache.fingerprint()) is not None
 
 
@@ -82,19 +108,6 @@ def test_a_compiler_that_is_killed_leaves_nothing_and_may_be_tried_again(
     assert "ended by SIGKILL" in at_work.communicate(timeout=30)[0]
     assert list(tmp_path.glob("kernels-*")) == []
     compiling(waiting)  # the lock was free: the other one takes over
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)  # at low priority, on a machine that may be busy
-def test_the_compiler_goes_on_when_the_load_has_ended_and_holds_the_lock(
-    tmp_path: Path, ended: list[subprocess.Popen[str]]
-) -> None:
-    ended.append(start(tmp_path))
-    compiling(ended[0])
-    ended[0].kill()
-    path = compiler.compile_kernels(tmp_path)  # waits for the orphan
-    assert cache.read(path, cache.fingerprint()) is not None
-    assert list(tmp_path.glob("kernels-*")) == [path]
 
 
 @pytest.mark.slow

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,40 +130,3 @@ def test_a_forked_process_does_not_wait_for_a_thread_that_stayed_behind(kernels:
     kernels.there = True
     assert switch.ready(MIN_ROWS)
     kernels.may_end.set()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)  # at low priority, on a machine that may be busy
-def test_a_process_without_a_cache_gets_kernels_without_numba_and_leaves_no_child(tmp_path: Path) -> None:
-    code = """
-import os, sys, time, psutil
-from zoopipe_core.kernels.switch import MIN_ROWS, SWITCH
-assert not SWITCH.ready(MIN_ROWS)
-while not SWITCH.ready(1):
-    time.sleep(0.05)
-print("numba" in sys.modules, psutil.Process().children())
-"""
-    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path), "ZOOPIPE_KERNELS": ""}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "[]"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)  # at low priority, on a machine that may be busy
-def test_a_load_that_ends_first_does_not_wait_and_the_cache_is_filled_all_the_same(tmp_path: Path) -> None:
-    code = """
-import time
-from zoopipe_core.kernels.switch import MIN_ROWS, SWITCH
-assert not SWITCH.ready(MIN_ROWS)
-time.sleep(0.5)  # until the compiler runs
-"""
-    environment = {**os.environ, "ZOOPIPE_CACHE_DIR": str(tmp_path), "ZOOPIPE_KERNELS": ""}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
-    assert not list(tmp_path.glob("*.bin"))
-    until = time.monotonic() + 280
-    while not list(tmp_path.glob("*.bin")) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert len(list(tmp_path.glob("*.bin"))) == 1
