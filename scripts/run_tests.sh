@@ -7,7 +7,8 @@ set -uo pipefail
 
 python=$1
 shift
-waiting=(tests/airflow tests/coordinators tests/engines tests/manager tests/prefect tests/warehouse)
+schedulers=(tests/airflow tests/prefect)
+processes=(tests/coordinators tests/engines tests/manager tests/warehouse)
 # Splitting looks at no cell, and a table's rows pass through the same batches as the contract's.
 alike=(
     tests/adapters tests/contracts/test_adapters.py tests/test_hooks.py tests/test_bad_input.py
@@ -17,16 +18,23 @@ alike=(
 # Each run has a folder of its own; a database server that is started by root reads it as somebody else.
 folder=$(mktemp -d)
 chmod 755 "$folder"
-log=$folder/waiting.log
-export ZOOPIPE_TEST_KERNELS=$folder/kernels  # compiled once for all three
-"$python" -m pytest --durations=25 "${waiting[@]}" --basetemp="$folder/a" "$@" >"$log" 2>&1 &
-beside=$!
-trap 'kill "$beside" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+export ZOOPIPE_TEST_KERNELS=$folder/kernels # compiled once for all runs
+options=(--durations=25 "$@")
+beside=()
+trap 'kill "${beside[@]}" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+
+"$python" -m pytest "${schedulers[@]}" --basetemp="$folder/a" "${options[@]}" >"$folder/schedulers.log" 2>&1 &
+beside+=($!)
+"$python" -m pytest "${processes[@]}" --basetemp="$folder/b" "${options[@]}" >"$folder/processes.log" 2>&1 &
+beside+=($!)
 
 status=0
-"$python" -m pytest --durations=25 "${waiting[@]/#/--ignore=}" --basetemp="$folder/b" "$@" || status=$?
+waiting=("${schedulers[@]}" "${processes[@]}")
+"$python" -m pytest "${waiting[@]/#/--ignore=}" --basetemp="$folder/c" "${options[@]}" || status=$?
 echo "Once more with kernels from the first row on: what comes out has to be the same"
-"$python" -m pytest --durations=25 "${alike[@]}" --kernels=on --basetemp="$folder/c" "$@" || status=$?
-wait "$beside" || status=$?
-cat "$log"
+"$python" -m pytest "${alike[@]}" --kernels=on --basetemp="$folder/d" "${options[@]}" || status=$?
+for run in "${beside[@]}"; do
+    wait "$run" || status=$?
+done
+cat "$folder/schedulers.log" "$folder/processes.log"
 exit "$status"
