@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
-from tests.contracts.engine_contract import final, is_running, wait_until
+from tests.contracts.engine_contract import At, final, hang, is_running, wait_until
 from tests.engines.clusters import RAY, bare_environment, run_script, running, worker_settings
 from tests.engines.remote_contract import SCRIPT, Connect, RemoteContract
 from zoopipe_core import PipeStatus
-from zoopipe_core.engines.base import WorkerTask
+from zoopipe_core.engines.base import Worker, WorkerTask
 from zoopipe_core.engines.ray import RayEngine
 from zoopipe_core.errors import EngineError, SpecError
 
@@ -44,6 +46,18 @@ class TestRayEngine(RemoteContract):
         """Ray lets workers import from the driver's folder, and these are on its machine."""
         report = final(connect(dependencies="off").launch(WorkerTask(0, self.pipe(tmp_path))))
         assert report.status is PipeStatus.COMPLETED, report
+
+    def test_a_host_that_the_cluster_takes_back_before_it_begins_is_replaced(
+        self, launch: Callable[..., Worker], tmp_path: Path
+    ) -> None:
+        busy = [launch(self.pipe(tmp_path, hooks=(At("start", hang, tmp_path),))) for _ in range(2)]
+        waiting: Any = launch(self.pipe(tmp_path))
+        wait_until(lambda: waiting._host is not None, "its turn")
+        ray.kill(waiting._host._actor)
+        wait_until(lambda: waiting._places == 2, "another host")
+        for worker in busy:
+            worker.kill()
+        assert final(waiting).status is PipeStatus.COMPLETED
 
 
 def test_a_cluster_of_its_own_is_nobody_else_s_and_ends_with_the_program(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from zoopipe_core.engines import environment, node
 from zoopipe_core.engines.environment import Bundle
 from zoopipe_core.engines.node import ProcessHost
 from zoopipe_core.engines.remote import RemoteEngine
-from zoopipe_core.engines.remote_process import Asked, Host, LostError
+from zoopipe_core.engines.remote_process import Asked, Host, LostError, NeverBegunError
 from zoopipe_core.errors import EngineError, MissingDependencyError, SpecError
 
 try:
@@ -32,6 +32,7 @@ __all__ = ["RayEngine", "reaching"]
 
 R = TypeVar("R")
 
+NEVER_RAN = "The actor never ran"  # Ray tells it in the text of the error alone
 NODE_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
@@ -148,7 +149,8 @@ class _RayAsked(Asked):
         try:
             return ray.get(self._reference)
         except RayActorError as error:
-            raise LostError(str(error)) from error
+            lost = NeverBegunError if NEVER_RAN in str(error) else LostError
+            raise lost(str(error)) from error
 
 
 def reaching(address: str) -> AbstractContextManager[None]:

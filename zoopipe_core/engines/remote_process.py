@@ -20,7 +20,7 @@ from zoopipe_core import errors
 from zoopipe_core.engines.node import Answer
 from zoopipe_core.errors import EngineError, LoadAbortedError, WorkerDiedError, ZoopipeError
 
-__all__ = ["Asked", "Host", "LostError", "RemoteProcess"]
+__all__ = ["Asked", "Host", "LostError", "NeverBegunError", "RemoteProcess"]
 
 UNANSWERED_SECONDS = 0.8
 """How long after `kill` the node's word is waited for."""
@@ -28,11 +28,17 @@ LEAVING_SECONDS = 3.0
 """How long a process that has given its result may take to end."""
 SHOWN_STDERR_CHARS = 600
 SHOWN_REASON_CHARS = 700
+PLACES = 3
+"""How many hosts are asked for, if the cluster takes them back before they begin."""
 BEFORE_IT_BEGAN = "its worker was ended before it began"
 
 
 class LostError(Exception):
     """The actor, its process or its node is gone; the message is the cluster's own."""
+
+
+class NeverBegunError(LostError):
+    """Its host is gone, and the cluster knows that it had not begun: an order to it may be given to another one."""
 
 
 class Asked(ABC):
@@ -83,6 +89,7 @@ class RemoteProcess(ABC):
         self._place = place
         self._start = start
         self._host: Host | None = None
+        self._places = 0
         self._starting: Asked | None = None
         self._polling: Asked | None = None
         self._next_poll = 0.0
@@ -136,10 +143,17 @@ class RemoteProcess(ABC):
                 self._finish(self._died(BEFORE_IT_BEGAN))
                 return True
             self._host = self._place()
+            self._places += 1
             self._starting = self._start(self._host)
         if self._starting is not None and self._starting.is_answered():
             started, self._starting = self._starting, None
-            started.answer()
+            try:
+                started.answer()
+            except NeverBegunError:
+                if self._wishes or self._places >= PLACES:
+                    raise
+                self._leave()  # the next step asks for another one
+                return False
         self._grant(self._host)
         self._poll(self._host, interval)
         return self._is_over()
