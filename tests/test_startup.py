@@ -23,7 +23,7 @@ class Item(BaseModel):
     name: str
     price: float
 
-pipe = Pipe(sys.argv[1], sys.argv[1] + ".jsonl", sys.argv[1] + ".rejects.jsonl", Item)
+pipe = Pipe(sys.argv[1], sys.argv[3], sys.argv[1] + ".rejects.jsonl", Item)
 pipe.run(on_report_update=None)
 pipe.report.raise_for_status()
 assert pipe.report.loaded_rows == int(sys.argv[2])
@@ -38,12 +38,12 @@ NOT_FOR_A_FEW_ROWS = {"llvmlite", "zoopipe_core.kernels.native", "zoopipe_core.k
 NOT_WITHOUT_A_TERMINAL = {"rich", "typer"}
 
 
-def load(folder: Path, rows: int, **environment: str) -> tuple[set[str], int]:
+def load(folder: Path, rows: int, target: str = "{}/out.jsonl", **environment: str) -> tuple[set[str], int]:
     """The modules that a load of `rows` rows leaves in a fresh process, and the number of its children."""
     source = folder / "items.csv"
     source.write_text("name,price\n" + "screw,0.5\n" * rows)
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(source), str(rows)],
+        [sys.executable, "-c", LOAD, str(source), str(rows), target.format(folder)],
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -69,6 +69,12 @@ def test_a_small_load_imports_nothing_for_kernels_starts_no_process_and_writes_n
     assert not unwanted & modules
     assert children == 0
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("target", ["{}/out.csv", "{}/out.parquet", "{}/out.arrow", "duckdb:///{}/wh.duckdb::out"])
+def test_no_target_imports_what_a_load_has_no_use_for(target: str, tmp_path: Path) -> None:
+    modules, _ = load(tmp_path, 10, target)
+    assert not (NEVER | NOT_FOR_A_FEW_ROWS) & modules
 
 
 def test_a_large_load_takes_compiled_kernels_up_without_numba(tmp_path: Path, compiled_kernels: Path) -> None:

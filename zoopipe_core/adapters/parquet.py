@@ -334,7 +334,7 @@ class ParquetWriter(FileWriter):
         self._background.wait()
         self._background.end()
         with writing_columns(self._file):
-            self._open_writer(self._columns.schema.empty_table()).close()
+            self._open_writer(pa.Table.from_batches([], self._columns.schema)).close()
         self._file.prepare()
 
     def abort(self) -> None:
