@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-RUNS = 8  # the threads of pyarrow that outlived a reader aborted one process in four
+RUNS = 5  # the threads of pyarrow that outlived a reader aborted one process in four
 
 HEAD = """
 import sys

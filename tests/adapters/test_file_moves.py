@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from zoopipe_core.adapters import file_moves
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.file_moves import copy_range, replace_all
+from zoopipe_core.adapters.file_moves import copy_range, make_folders, replace_all
 from zoopipe_core.errors import TargetWriteError
 
 DATA = bytes(range(256)) * 40_000  # 10 MB
@@ -156,3 +158,19 @@ def test_several_files_are_renamed_or_none(tmp_path: Path, links: bool, monkeypa
     replace_all(moves)
     assert [(final / name).read_text() for name in "abc"] == ["new"] * 3
     assert (final / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_loads_that_make_one_folder_at_the_same_time_all_find_it(tmp_path: Path) -> None:
+    workers, rounds = 6, 200
+    together = threading.Barrier(workers)
+
+    def make(_: int) -> list[str]:
+        made: list[str] = []
+        for number in range(rounds):
+            together.wait(30)
+            make_folders(str(tmp_path / str(number) / "out" / "rejects"), made, "the target")
+        return made
+
+    with ThreadPoolExecutor(workers) as pool:
+        made = [folder for folders in pool.map(make, range(workers)) for folder in folders]
+    assert len(made) == len(set(made)) == rounds * 3

@@ -122,10 +122,11 @@ def make_folders(folder: str, made: list[str], label: str) -> None:
     """
     missing: list[str] = []
     while not os.path.isdir(folder):
-        if os.path.exists(folder):
+        if os.path.exists(folder) and not os.path.isdir(folder):  # looked at again: it may have been made just now
             raise TargetWriteError(f"{label} cannot be written: {folder} is a file and no folder")
         missing.append(folder)
         folder = os.path.dirname(folder)
+    # Those that were made meanwhile are passed over.
     for path in reversed(missing):
         try:
             os.mkdir(path)
