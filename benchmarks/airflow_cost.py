@@ -30,7 +30,7 @@ __all__ = ["GOALS", "measure"]
 
 RESULTS = results.FOLDER / "airflow.json"
 OPERATORS = 50
-REPEAT = 7
+REPEAT = 5
 ROWS = {"moment": 1_000, "long": 1_000_000}
 GOALS = {"parse_ratio": 1.2, "parse_added_seconds": 0.05, "task_added_seconds": 1.0, "task_added_share": 0.05}
 HEAVY = ("dask", "distributed", "duckdb", "llvmlite", "numba", "pandas", "pyarrow.compute", "ray")
