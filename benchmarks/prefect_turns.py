@@ -91,7 +91,7 @@ def measure(rows: int, repeat: int, folder: Path) -> dict[str, Any]:
 
     def as_a_task() -> None:
         load = pipe("task")
-        # The loads that run by themselves leave the connection idle, and the first request after some seconds of that may
+        # Loads that run by themselves leave the connection idle, and the first request after some seconds of that may
         # take two seconds: not on the task's bill.
         get_client(sync_client=True).hello()
         with counted_requests() as requests:
