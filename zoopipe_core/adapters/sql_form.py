@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,11 @@ from zoopipe_core.adapters.sql_merge import ROW
 from zoopipe_core.adapters.sql_names import TableName, check_columns, quote, show_names
 from zoopipe_core.adapters.sql_staging import Stage
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.errors import TargetError
+from zoopipe_core.errors import DatabaseConnectionError, TargetError
 
 __all__ = ["FilledTable", "TableForm", "WriteSpec", "table_form"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,9 @@ class FilledTable(ABC):
     row_column: str | None
     first_row: int = 0
     notes: tuple[str, ...]
+    _label: str
     _created = False
+    _closed = False
 
     @property
     @abstractmethod
@@ -198,6 +203,19 @@ class FilledTable(ABC):
     def publish(self) -> None:
         """Commit."""
 
-    @abstractmethod
     def abort(self) -> None:
         """Undo everything, and close the connection; harmless if done already."""
+        if self._closed:
+            return
+        try:
+            self.database.rollback()
+        except DatabaseConnectionError:
+            # Where the connection is gone, the server has rolled back by itself.
+            logger.debug("%s: the connection is gone", self._label)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Close the connection."""
+        self._closed = True
+        self.database.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 from zoopipe_core.adapters.ledger import LoadRecord
@@ -12,11 +11,9 @@ from zoopipe_core.adapters.sql_form import FilledTable, WriteSpec, table_form
 from zoopipe_core.adapters.sql_names import TableName
 from zoopipe_core.adapters.sql_staging import SHARD_ROWS, StageNote, StageOwner, check_stageable, write_note
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.errors import DatabaseConnectionError, SpecError, TargetError, TargetWriteError
+from zoopipe_core.errors import SpecError, TargetError, TargetWriteError
 
 __all__ = ["StageTable"]
-
-logger = logging.getLogger(__name__)
 
 
 class StageTable(FilledTable):
@@ -122,18 +119,3 @@ class StageTable(FilledTable):
         self._check_owner()
         self.database.commit()
         self._close()
-
-    def abort(self) -> None:
-        if self._closed:
-            return
-        try:
-            self.database.rollback()
-        except DatabaseConnectionError:
-            # Where the connection is gone, the server has rolled back by itself.
-            logger.debug("%s: the connection is gone", self._label)
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        self._closed = True
-        self.database.close()

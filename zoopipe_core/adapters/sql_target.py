@@ -357,17 +357,6 @@ class TargetTable(FilledTable):
             )
             raise error
 
-    def abort(self) -> None:
-        if self._closed:
-            return
-        try:
-            self.database.rollback()
-        except DatabaseConnectionError:
-            # Where the connection is gone, the server has rolled back by itself.
-            logger.debug("%s: the connection is gone", self._label)
-        finally:
-            self._close()
-
     def _close(self) -> None:
         self._closed = True
         try:

@@ -9,7 +9,6 @@ What becomes of the table: `sql_target`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from zoopipe_core._faults import reached
+from zoopipe_core.adapters.background import Background
 from zoopipe_core.adapters.base import Writer
 from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.sql_columns import TargetColumn
@@ -48,8 +48,7 @@ class SQLWriter(Writer):
         self._state = "open"
         self._chunk: list[pa.RecordBatch] = []
         self._chunk_rows = self._chunk_bytes = 0
-        self._flusher: ThreadPoolExecutor | None = None
-        self._flushing: Future[int] | None = None
+        self._background: Background[int] = Background("zoopipe-sql")
         self._given_rows = self._taken_rows = self._bytes = 0
         self._adopts = False
 
@@ -178,24 +177,14 @@ class SQLWriter(Writer):
         self._target.create()
         table, temporary = self._target.filling, self._target.is_staged
         if self._database.any_thread:
-            self._flusher = self._flusher or ThreadPoolExecutor(1, "zoopipe-sql")
-            self._flushing = self._flusher.submit(self._database.ingest, table, chunk, temporary=temporary)
+            self._background.start(self._database.ingest, table, chunk, temporary=temporary)
         else:
             self._taken_rows += self._database.ingest(table, chunk, temporary=temporary)
         self._bytes += self._chunk_bytes
         self._chunk_rows = self._chunk_bytes = 0
 
     def _await_flush(self) -> None:
-        flushing, self._flushing = self._flushing, None
-        if flushing is not None:
-            self._taken_rows += flushing.result()
-
-    def _end_flushing(self) -> None:
-        """Nothing is under way any more, whatever became of it."""
-        self._flushing = None
-        if self._flusher is not None:
-            self._flusher.shutdown(wait=True, cancel_futures=True)
-            self._flusher = None
+        self._taken_rows += self._background.wait() or 0
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
@@ -204,7 +193,7 @@ class SQLWriter(Writer):
             return
         self._flush()
         self._await_flush()
-        self._end_flushing()
+        self._background.end()
         reached("after_stage")
         if not self._adopts:
             self._target.create()
@@ -228,7 +217,7 @@ class SQLWriter(Writer):
             return
         self._state = "aborted"
         self._chunk = []
-        self._end_flushing()
+        self._background.end()
         self._target.abort()
 
 
