@@ -12,11 +12,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypedDict
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from zoopipe_core.errors import SpecError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["BaseHook", "ColumnHook", "Entry", "EntryStatus", "Hook", "Store", "check_hook"]
 

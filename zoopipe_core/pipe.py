@@ -114,7 +114,7 @@ class Pipe:
 
     def _check(self) -> None:
         if self.schema_model is not None:
-            from zoopipe_core.schema.plan import check_model
+            from zoopipe_core.schema.model_check import check_model
 
             check_model(self.schema_model)
         if not isinstance(self.executor, BatchExecutor):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zoopipe_core.adapters import csv_reader
 from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.csv import CSVInputAdapter
-from zoopipe_core.adapters.csv_dialect import split_lines
+from zoopipe_core.adapters.csv_header import split_lines
 from zoopipe_core.batches.source import Fault, SourceBatch
 
 COMMENT = "#"

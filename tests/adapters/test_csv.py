@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.adapters.csv_files import blocks_of, read_batches, read_faults, read_rows
 from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.csv import CSVInputAdapter
-from zoopipe_core.adapters.csv_dialect import unique_names
+from zoopipe_core.adapters.csv_header import unique_names
 from zoopipe_core.batches.source import SourceKind
 from zoopipe_core.errors import CorruptSourceError, SourceNotFoundError, SpecError
 

@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, TypeAdapter
 
-from zoopipe_core.adapters.csv import CSVOutputAdapter, CSVWriter
+from zoopipe_core.adapters.csv import CSVOutputAdapter
+from zoopipe_core.adapters.csv_writer import CSVWriter
 from zoopipe_core.adapters.json import JSONOutputAdapter, JSONWriter
 from zoopipe_core.adapters.json_text import json_text, json_texts
 from zoopipe_core.adapters.text_rows import encode_csv_rows, encode_json_rows

@@ -25,8 +25,9 @@ from zoopipe_core.adapters.columnar import (
     evened,
     writing_columns,
 )
-from zoopipe_core.adapters.file_outputs import FileOutputAdapter, FileWriter
+from zoopipe_core.adapters.file_outputs import FileOutputAdapter
 from zoopipe_core.adapters.file_parts import FileInputAdapter
+from zoopipe_core.adapters.file_writers import FileWriter
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,

@@ -5,7 +5,8 @@
                                               (in parallel: encode(batch), then in order: write_encoded)
 
 Building an adapter does no I/O: it checks its own arguments and nothing else, pickles, compares, and its repr and
-`label` hold no secret. All state lives in what `open` returns.
+`label` hold no secret. All state lives in what `open` returns. The modules of adapters import neither pyarrow nor
+NumPy, nor readers and writers, which `open` does: a scheduler builds pipes again and again, and runs them elsewhere.
 
 A `Writer` publishes in two steps so that several of them can succeed together: after `prepare` everything is durable
 but nothing is visible; `publish` makes it visible at once; `abort` undoes whatever came before `publish`.
@@ -19,14 +20,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey, LoadRecord
 from zoopipe_core.adapters.paths import strip_credentials
-from zoopipe_core.adapters.watermark import Mark
-from zoopipe_core.batches.model import ModelBatch
-from zoopipe_core.batches.source import SourceBatch, SourceKind
-from zoopipe_core.batches.types import ColumnType
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.ledger import Fingerprint, Ledger, LoadKey, LoadRecord
+    from zoopipe_core.adapters.watermark import Mark
+    from zoopipe_core.batches.model import ModelBatch
+    from zoopipe_core.batches.source import SourceBatch, SourceKind
+    from zoopipe_core.batches.types import ColumnType
 
 __all__ = ["InputAdapter", "OutputAdapter", "ReadRequest", "Reader", "Scan", "Split", "Writer", "scan_here"]
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import Reader, ReadRequest
-from zoopipe_core.adapters.csv_dialect import unique_names
+from zoopipe_core.adapters.csv_header import unique_names
 from zoopipe_core.adapters.files import reading
 from zoopipe_core.adapters.paths import file_size, infer_compression, strip_credentials
 from zoopipe_core.adapters.splitting import Piece

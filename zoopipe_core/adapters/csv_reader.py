@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from zoopipe_core.adapters.base import Reader, ReadRequest
-from zoopipe_core.adapters.csv_dialect import HEAD_BYTES, read_header, refuse_binary, unique_names
+from zoopipe_core.adapters.csv_dialect import END_MARK
+from zoopipe_core.adapters.csv_header import HEAD_BYTES, read_header, refuse_binary, unique_names
 from zoopipe_core.adapters.csv_stream import (
-    END_MARK,
     CommentFilter,
     ParserInput,
     ParserStream,

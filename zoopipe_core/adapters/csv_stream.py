@@ -22,14 +22,13 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
+from zoopipe_core.adapters.csv_dialect import END_MARK
 from zoopipe_core.adapters.encodings import Readable
 from zoopipe_core.batches.pools import buffer_pool
 from zoopipe_core.errors import RecordTooLongError
 
-__all__ = ["END_MARK", "CommentFilter", "ParserInput", "ParserStream", "Pushback", "mark_bytes", "restore_bytes"]
+__all__ = ["CommentFilter", "ParserInput", "ParserStream", "Pushback", "mark_bytes", "restore_bytes"]
 
-# A record that no CSV file holds: ENQ ACK NAK SYN ETB ACK ENQ. See `ParserInput`.
-END_MARK = b"\x05\x06\x15\x16\x17\x06\x05"
 CHUNK_BYTES = 2**16
 BLOCKS_AHEAD = 2
 PATIENCE_SECONDS = 0.05

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from zoopipe_core._faults import reached
-from zoopipe_core.adapters.atomic import AtomicFile
+from typing import TYPE_CHECKING
+
 from zoopipe_core.adapters.base import OutputAdapter, Writer
-from zoopipe_core.adapters.file_ledger import FileLedger
-from zoopipe_core.adapters.ledger import Ledger, LoadKey, LoadRecord
 from zoopipe_core.adapters.paths import PathLike
 
-__all__ = ["FileOutputAdapter", "FileWriter", "remember_file"]
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.ledger import Ledger, LoadKey
+
+__all__ = ["FileOutputAdapter"]
 
 
 class FileOutputAdapter(OutputAdapter):
@@ -23,45 +24,14 @@ class FileOutputAdapter(OutputAdapter):
 
     def ledger(self) -> Ledger | None:
         """A hidden file beside it; None for remote stores, devices and pipes."""
+        from zoopipe_core.adapters.file_ledger import FileLedger
+
         return FileLedger.of(str(self.path))
 
     def open_load(self, key: LoadKey, ledger: Ledger | None = None) -> Writer:
+        from zoopipe_core.adapters.file_writers import FileWriter
+
         writer = self.open()
         if isinstance(writer, FileWriter):
             writer.watch()
         return writer
-
-
-class FileWriter(Writer):
-    """A writer of one `AtomicFile`, which subclasses set."""
-
-    _file: AtomicFile
-
-    def watch(self) -> None:
-        """These are the rows of a load that is remembered, no rejects: see `AtomicFile.watch`."""
-        self._file.watch()
-
-    def prepare(self) -> None:
-        self._file.prepare()
-
-    def publish(self) -> None:
-        self.prepare()
-        self._file.publish()
-
-    def abort(self) -> None:
-        self._file.abort()
-
-    @property
-    def bytes_written(self) -> int:
-        return self._file.bytes_written
-
-    def remember(self, record: LoadRecord) -> None:
-        remember_file(self._file, record)
-
-
-def remember_file(file: AtomicFile, record: LoadRecord) -> None:
-    """Write the record of a load whose file is prepared, and about to be published."""
-    if file.hidden_path is not None:
-        reached("before_ledger")
-        FileLedger(file.path).remember(record, file.hidden_path)
-        reached("after_ledger")

@@ -9,12 +9,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest, Scan, Split, scan_here
-from zoopipe_core.adapters.fingerprints import fingerprint_of_files
-from zoopipe_core.adapters.ledger import Fingerprint
 from zoopipe_core.adapters.paths import Paths, describe_paths, expand_paths, places_of
-from zoopipe_core.adapters.splitting import Cuts, Piece, split_files, why_fewer
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.ledger import Fingerprint
+    from zoopipe_core.adapters.splitting import Cuts, Piece
 
 __all__ = ["FileInputAdapter", "FilePart"]
 
@@ -43,6 +45,8 @@ class FileInputAdapter(InputAdapter):
         Raises:
             SourceError: one is not there, or a pattern matches nothing.
         """
+        from zoopipe_core.adapters.splitting import Piece
+
         return [Piece(path) for path in expand_paths(self.path)]  # type: ignore[arg-type]  # normalized
 
     def fingerprint(self) -> Fingerprint:
@@ -51,6 +55,8 @@ class FileInputAdapter(InputAdapter):
         Raises:
             SourceError: a file is not there.
         """
+        from zoopipe_core.adapters.fingerprints import fingerprint_of_files
+
         paths = [piece.path for piece in self.files()]
         return fingerprint_of_files(self, paths)
 
@@ -80,6 +86,8 @@ class FileInputAdapter(InputAdapter):
         """
         if count <= 1:
             return Split((self,))
+        from zoopipe_core.adapters.splitting import split_files, why_fewer
+
         paths = [piece.path for piece in self.files()]
         parts, reasons = split_files(paths, count, lambda piece, targets: self.cut(piece, targets, scan))
         note = why_fewer(self.label, len(parts), count, reasons)

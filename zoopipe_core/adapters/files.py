@@ -16,12 +16,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
+from zoopipe_core.adapters.decompression import DecompressionLimits
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
@@ -42,7 +42,6 @@ from zoopipe_core.errors import (
     DecompressionLimitError,
     SourceNotFoundError,
     SourceReadError,
-    SpecError,
 )
 
 __all__ = [
@@ -66,30 +65,6 @@ __all__ = [
 RATIO_GRACE_BYTES = 64 * 2**20
 _PIECE_BYTES = 2**20
 _BZ2_BYTES = 2**16
-
-
-@dataclass(frozen=True, slots=True)
-class DecompressionLimits:
-    """Caps against decompression bombs.
-
-    Attributes:
-        max_bytes: decompressed bytes of one file; default 1 TiB.
-        max_ratio: decompressed over compressed bytes, looked at once a file has grown past 64 MiB; default 300
-            (text rarely passes 50, gzip cannot pass 1032).
-
-    Raises:
-        SpecError: a cap is not above 0.
-    """
-
-    max_bytes: int = 2**40
-    max_ratio: float = 300.0
-
-    def __post_init__(self) -> None:
-        if not self.max_bytes > 0 or not self.max_ratio > 0:
-            raise SpecError(
-                "max_decompressed_bytes and max_compression_ratio have to be above 0, "
-                f"not {self.max_bytes!r} and {self.max_ratio!r}"
-            )
 
 
 @contextmanager

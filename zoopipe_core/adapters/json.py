@@ -21,10 +21,12 @@ from pydantic_core import from_json, to_json
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import Reader, ReadRequest, Scan, Writer
+from zoopipe_core.adapters.decompression import DecompressionLimits
 from zoopipe_core.adapters.encodings import Utf8Stream, check_encoding
-from zoopipe_core.adapters.file_outputs import FileOutputAdapter, FileWriter
+from zoopipe_core.adapters.file_outputs import FileOutputAdapter
 from zoopipe_core.adapters.file_parts import FileInputAdapter
-from zoopipe_core.adapters.files import ByteSource, DecompressionLimits
+from zoopipe_core.adapters.file_writers import FileWriter
+from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.json_records import array_records, line_records
 from zoopipe_core.adapters.json_text import join_rows
 from zoopipe_core.adapters.paths import (

@@ -14,21 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zoopipe_core.adapters.base import OutputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
-from zoopipe_core.adapters.ledger import Ledger, LoadKey
 from zoopipe_core.adapters.sql_connect import DatabaseURL, Uri, check_target, connect, describe_uri, resolve_uri
-from zoopipe_core.adapters.sql_database import Database
-from zoopipe_core.adapters.sql_form import WriteSpec
-from zoopipe_core.adapters.sql_ledger import LedgerTable, SQLLedger
 from zoopipe_core.adapters.sql_names import TableName, check_length, check_statements, parse_table_name
-from zoopipe_core.adapters.sql_reader import SQLReader
 from zoopipe_core.adapters.sql_source import SQLSource
-from zoopipe_core.adapters.sql_stage import StageTable
-from zoopipe_core.adapters.sql_staging import StageOwner
-from zoopipe_core.adapters.sql_target import TargetTable
-from zoopipe_core.adapters.sql_writer import SQLWriter
 from zoopipe_core.errors import SpecError
 
 if TYPE_CHECKING:
+    from zoopipe_core.adapters.ledger import Ledger, LoadKey
+    from zoopipe_core.adapters.sql_database import Database
+    from zoopipe_core.adapters.sql_form import WriteSpec
+    from zoopipe_core.adapters.sql_ledger import LedgerTable
+    from zoopipe_core.adapters.sql_staging import StageOwner
     from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLInputAdapter", "SQLOutputAdapter"]
@@ -69,6 +65,8 @@ class SQLInputAdapter(SQLSource):
     partition_column: str | None = field(default=None, kw_only=True)
 
     def reader(self, database: Database, request: ReadRequest, window: Window | None) -> Reader:
+        from zoopipe_core.adapters.sql_reader import SQLReader
+
         select, size = self.select(request), request.batch_size
         return SQLReader(database, lambda: database.select(select, size), size, self.label, window=window)
 
@@ -160,6 +158,8 @@ class SQLOutputAdapter(OutputAdapter):
 
     def ledger(self) -> Ledger:
         """The table ``_zoopipe_loads`` in the schema of the target."""
+        from zoopipe_core.adapters.sql_ledger import SQLLedger
+
         url, table = self.resolve()
         return SQLLedger(lambda read_only: connect(url, read_only=read_only), table, url.path)
 
@@ -167,9 +167,14 @@ class SQLOutputAdapter(OutputAdapter):
         return self._open(None, None)
 
     def open_load(self, key: LoadKey, ledger: Ledger | None = None) -> Writer:
+        from zoopipe_core.adapters.sql_ledger import SQLLedger
+
         return self._open(key, ledger.take() if isinstance(ledger, SQLLedger) else None)
 
     def _open(self, key: LoadKey | None, ledger: LedgerTable | None) -> Writer:
+        from zoopipe_core.adapters.sql_target import TargetTable
+        from zoopipe_core.adapters.sql_writer import SQLWriter
+
         url, table = self.resolve()
         target = TargetTable(lambda: connect(url, read_only=False), table, self.spec, self.label, key, ledger)
         return SQLWriter(target, self.label)
@@ -186,6 +191,9 @@ class SQLOutputAdapter(OutputAdapter):
             TargetError, DatabaseConnectionError: as `open`.
             SpecError: the database is no server of PostgreSQL.
         """
+        from zoopipe_core.adapters.sql_stage import StageTable
+        from zoopipe_core.adapters.sql_writer import SQLWriter
+
         url, table = self.resolve()
         stage = StageTable(lambda: connect(url, read_only=False), table, self.spec, self.label, owner, shard, attempt)
         return SQLWriter(stage, self.label)
@@ -210,6 +218,8 @@ class SQLOutputAdapter(OutputAdapter):
     @property
     def spec(self) -> WriteSpec:
         """How the table is written."""
+        from zoopipe_core.adapters.sql_form import WriteSpec
+
         return WriteSpec(
             self.mode,
             tuple(self.key),

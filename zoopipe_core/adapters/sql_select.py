@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from zoopipe_core.adapters.sql_names import TableName, quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["KeyRange", "Page", "Rewrite", "Select", "strip_query"]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest
 from zoopipe_core.adapters.ledger import Fingerprint, digest
 from zoopipe_core.adapters.sql_connect import Uri, check_target, connect, describe_uri, resolve_uri
-from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import parse_table_name
 from zoopipe_core.adapters.sql_select import KeyRange, Select, strip_query
 from zoopipe_core.adapters.watermark import Mark, Watermark
 from zoopipe_core.errors import SpecError
 
 if TYPE_CHECKING:
+    from zoopipe_core.adapters.sql_database import Database
     from zoopipe_core.adapters.sql_window import Window
 
 __all__ = ["SQLSource"]

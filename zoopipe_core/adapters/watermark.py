@@ -16,12 +16,13 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from zoopipe_core.errors import SpecError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["Mark", "Watermark"]
 
@@ -112,6 +113,8 @@ class Mark:
     @property
     def hashes(self) -> npt.NDArray[np.uint64]:
         """The rows that were seen, (n,)."""
+        import numpy as np
+
         return np.frombuffer(self.seen or b"", "<u8")
 
     @property

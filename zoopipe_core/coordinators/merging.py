@@ -20,7 +20,7 @@ from typing import Any
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import OutputAdapter, Writer
-from zoopipe_core.adapters.file_outputs import remember_file
+from zoopipe_core.adapters.file_writers import remember_file
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import is_url

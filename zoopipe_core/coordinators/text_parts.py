@@ -16,7 +16,8 @@ from typing import Any
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import OutputAdapter, Writer
-from zoopipe_core.adapters.csv import CSVOutputAdapter, CSVWriter
+from zoopipe_core.adapters.csv import CSVOutputAdapter
+from zoopipe_core.adapters.csv_writer import CSVWriter
 from zoopipe_core.adapters.files import ByteSource
 from zoopipe_core.adapters.json import JSONOutputAdapter, JSONWriter
 from zoopipe_core.batches.types import ColumnType

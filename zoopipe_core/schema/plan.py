@@ -11,7 +11,6 @@ route, where pydantic is simply called: a mistake here may cost speed, never a r
 
 from __future__ import annotations
 
-import dataclasses
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,14 +22,13 @@ from pydantic import (
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
     PydanticUserError,
-    RootModel,
     TypeAdapter,
 )
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
-from typing_extensions import is_typeddict
 
 from zoopipe_core.batches.types import JSON, ColumnType
 from zoopipe_core.errors import SchemaModelError
+from zoopipe_core.schema.model_check import check_model
 from zoopipe_core.schema.model_shape import (
     field_holder,
     looks_at_raw_rows,
@@ -43,7 +41,7 @@ from zoopipe_core.schema.model_types import CoreSchema, column_type_of_schema, i
 from zoopipe_core.schema.rules.base import KernelRule
 from zoopipe_core.schema.rules.table import rule_of, why_no_rule
 
-__all__ = ["UNSURE", "FieldPlan", "ModelPlan", "Route", "check_model", "plan_of"]
+__all__ = ["UNSURE", "FieldPlan", "ModelPlan", "Route", "plan_of"]
 
 
 class _Unsure:
@@ -157,25 +155,6 @@ class ModelPlan:
             return []
         present = set(columns)
         return [f.inputs[0] for f in self.fields if f.required and not present.intersection(f.inputs)]
-
-
-def check_model(model: Any) -> None:
-    """Refuse what is no model, without building its schema.
-
-    Raises:
-        SchemaModelError: `model` is neither a BaseModel, a dataclass nor a TypedDict class.
-    """
-    if (
-        isinstance(model, type)
-        and model is not BaseModel
-        and not issubclass(model, RootModel)
-        and (issubclass(model, BaseModel) or dataclasses.is_dataclass(model) or is_typeddict(model))
-    ):
-        return
-    shown = f"an instance of {type(model).__name__}" if not isinstance(model, type) else model.__name__
-    raise SchemaModelError(
-        f"schema_model has to be a class derived from pydantic.BaseModel, a dataclass or a TypedDict, not {shown}"
-    )
 
 
 _plans: weakref.WeakKeyDictionary[type, ModelPlan] = weakref.WeakKeyDictionary()
