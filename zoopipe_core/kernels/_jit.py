@@ -29,6 +29,8 @@ __all__ = [
     "SURE",
     "UINT8",
     "UINT8_VALUES",
+    "UINT32",
+    "UINT32_TABLE",
     "UINT64_TABLE",
     "UNSURE",
     "device",
@@ -50,6 +52,8 @@ OFFSETS = ("int32", False)
 UINT8 = ("uint8", True)
 INT32 = ("int32", True)
 INT64 = ("int64", True)
+UINT32 = ("uint32", True)
+UINT32_TABLE = ("uint32", False)
 UINT64_TABLE = ("uint64", False)
 FLOAT64 = ("float64", True)
 UINT8_VALUES = ("uint8", False)

@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 FAMILIES = (
     "cells", "emit", "format_floats", "format_numbers", "format_temporal", "format_text", "format_uuids",
-    "json_numbers", "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "temporal", "text", "uuids",
+    "json_numbers", "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "sha256", "temporal",
+    "text", "uuids",
 )  # fmt: skip
 """The modules with kernels, all of which are compiled together."""
 

@@ -22,6 +22,8 @@ from zoopipe_core.kernels._jit import (
     INT64_VALUES,
     OFFSETS,
     UINT8,
+    UINT32,
+    UINT32_TABLE,
     UINT64_TABLE,
     kernel,
 )
@@ -30,14 +32,14 @@ __all__ = ["examples", "tell"]
 
 
 @kernel(
-    BYTES, OFFSETS, INT64_SCALAR, UINT64_TABLE, INT64_VALUES, FLOAT64_SCALAR, FLOAT64_VALUES,
-    UINT8, INT32, INT64, FLOAT64,
+    BYTES, OFFSETS, INT64_SCALAR, UINT64_TABLE, INT64_VALUES, FLOAT64_SCALAR, FLOAT64_VALUES, UINT32_TABLE,
+    UINT8, INT32, INT64, FLOAT64, UINT32,
 )  # fmt: skip
 def tell(
-    data: Any, offsets: Any, whole: Any, table: Any, values: Any, real: Any, doubles: Any,
-    out8: Any, out32: Any, out64: Any, out_double: Any,
+    data: Any, offsets: Any, whole: Any, table: Any, values: Any, real: Any, doubles: Any, words: Any,
+    out8: Any, out32: Any, out64: Any, out_double: Any, out_words: Any,
 ) -> None:  # fmt: skip
-    """Write to the last four arrays what arrived: each array's items and length, and both scalars."""
+    """Write to the last five arrays what arrived: each array's items and length, and both scalars."""
     for i in range(len(data)):
         out8[i] = int(data[i]) ^ 1
     for i in range(len(offsets)):
@@ -48,6 +50,8 @@ def tell(
         out64[len(values) + i] = int(table[i] >> np.uint64(1))
     for i in range(len(doubles)):
         out_double[i] = doubles[i] + real
+    for i in range(len(words)):
+        out_words[i] = int(words[i]) ^ 1
     sizes = len(values) + len(table)
     out64[sizes] = len(data)
     out64[sizes + 1] = len(offsets)
@@ -58,10 +62,12 @@ def tell(
     out64[sizes + 6] = len(out32)
     out64[sizes + 7] = len(out64)
     out64[sizes + 8] = len(out_double)
+    out64[sizes + 9] = len(words)
+    out64[sizes + 10] = len(out_words)
 
 
 def examples() -> tuple[Any, ...]:
-    """Arguments for `tell`, the same ones each time; its results are in the last four, which are new arrays.
+    """Arguments for `tell`, the same ones each time; its results are in the last five, which are new arrays.
 
     The arrays differ in length, so that one taken for another shows.
     """
@@ -73,8 +79,10 @@ def examples() -> tuple[Any, ...]:
         np.array([-(2**62), 0, 5, 2**61], np.int64),
         0.1,
         np.array([1e300, -0.5, 2.0**-40, 7.0, 3.0, 1.5], np.float64),
-        np.zeros(7, np.uint8),
-        np.zeros(8, np.int32),
-        np.zeros(16, np.int64),
+        np.array([2**32 - 1, 0, 2**31, 5, 6, 7, 8], np.uint32),
+        np.zeros(8, np.uint8),
+        np.zeros(9, np.int32),
+        np.zeros(19, np.int64),
         np.zeros(10, np.float64),
+        np.zeros(11, np.uint32),
     )
