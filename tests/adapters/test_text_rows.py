@@ -24,8 +24,9 @@ from pydantic import AwareDatetime, TypeAdapter
 
 from zoopipe_core.adapters.csv import CSVOutputAdapter
 from zoopipe_core.adapters.csv_writer import CSVWriter
-from zoopipe_core.adapters.json import JSONOutputAdapter, JSONWriter
+from zoopipe_core.adapters.json import JSONOutputAdapter
 from zoopipe_core.adapters.json_text import json_text, json_texts
+from zoopipe_core.adapters.json_writer import JSONWriter
 from zoopipe_core.adapters.text_rows import encode_csv_rows, encode_json_rows
 from zoopipe_core.batches.model import MISSING, Column, ModelBatch
 from zoopipe_core.batches.types import JSON, STRING, ColumnType, infer_column_type

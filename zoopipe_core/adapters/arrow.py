@@ -7,39 +7,18 @@ Polars, DuckDB, pandas, pyarrow      through the Arrow C stream interface, witho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-import pyarrow as pa
-
-from zoopipe_core.adapters.arrow_ipc import batch_rows, open_ipc
-from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest, Scan, Split, Writer, scan_here
-from zoopipe_core.adapters.columnar import (
-    Layout,
-    OpenColumns,
-    Sink,
-    TypedFilesReader,
-    check_limit,
-    evened,
-    writing_columns,
-)
 from zoopipe_core.adapters.file_outputs import FileOutputAdapter
-from zoopipe_core.adapters.file_parts import FileInputAdapter
-from zoopipe_core.adapters.file_writers import FileWriter
-from zoopipe_core.adapters.paths import (
-    PathLike,
-    Paths,
-    check_output_path,
-    normalize_paths,
-    strip_credentials,
-)
-from zoopipe_core.adapters.splitting import Cuts, Piece, cut_between
-from zoopipe_core.batches.model import ModelBatch
-from zoopipe_core.batches.source import SourceBatch, SourceKind, number_rows
-from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.adapters.file_parts import FileInputAdapter, check_limit
+from zoopipe_core.adapters.paths import PathLike, Paths, check_output_path, normalize_paths, strip_credentials
 from zoopipe_core.errors import SourceError, SpecError
+
+if TYPE_CHECKING:
+    from zoopipe_core.adapters.splitting import Cuts, Piece
 
 __all__ = ["ArrowInputAdapter", "ArrowOutputAdapter", "ArrowStreamInputAdapter", "ArrowStreamable"]
 
@@ -73,10 +52,16 @@ class ArrowInputAdapter(FileInputAdapter):
         check_limit(self.limit)
 
     def open_pieces(self, request: ReadRequest, pieces: Sequence[Piece], first: Piece) -> Reader:
+        from zoopipe_core.adapters.arrow_ipc import open_ipc
+        from zoopipe_core.adapters.columnar import TypedFilesReader
+
         return TypedFilesReader(pieces, first, lambda piece: open_ipc(piece, request), request, self.limit)
 
     def cut(self, piece: Piece, targets: Sequence[int], scan: Scan) -> Cuts:
         """Between the batches of a local file."""
+        from zoopipe_core.adapters.arrow_ipc import batch_rows
+        from zoopipe_core.adapters.splitting import Cuts, cut_between
+
         try:
             rows = batch_rows(piece)
         except SourceError as error:  # its reader meets it at the right place
@@ -152,6 +137,8 @@ class ArrowStreamInputAdapter(InputAdapter):
         Raises:
             SourceError: it fails, or was read before and can be read only once.
         """
+        from zoopipe_core.adapters.arrow_streams import StreamReader
+
         if self.one_shot and self._first_use.over:
             raise SourceError(
                 f"{self.name}: this {type(self.obj).__name__} was read before and is used up; give a table, or a new "
@@ -184,77 +171,6 @@ class ArrowStreamInputAdapter(InputAdapter):
         if self.one_shot:
             raise SpecError(f"{self.name}: a {type(self.obj).__name__} cannot be sent to another process; give a table")
         return {**self.__dict__, "_first_use": FirstUse()}
-
-
-class StreamReader(Reader):
-    """Reads an Arrow C stream, whose first row is number `first` of the whole."""
-
-    def __init__(self, obj: ArrowStreamable, name: str, request: ReadRequest, first: int = 1) -> None:
-        self._name, self._size, self._first = name, request.batch_size, first
-        self._total = len(obj) if isinstance(obj, Sized) else None
-        self._rows_read = 0
-        self._stream: pa.RecordBatchReader | None = open_stream(obj, name)
-        self._layout = Layout(self._stream.schema, request)
-
-    @property
-    def kind(self) -> SourceKind:
-        return SourceKind.TYPED
-
-    @property
-    def columns(self) -> Mapping[str, ColumnType]:
-        return self._layout.types
-
-    @property
-    def duplicates(self) -> frozenset[str]:
-        return self._layout.duplicates
-
-    @property
-    def first_record(self) -> int:
-        return self._first
-
-    @property
-    def fraction(self) -> float | None:
-        return min(1.0, self._rows_read / self._total) if self._total else None
-
-    def __iter__(self) -> Iterator[SourceBatch]:
-        if self._stream is None:
-            return
-        for batch in evened(map(self._layout.pick, stream_batches(self._stream, self._name)), self._size):
-            first, self._rows_read = self._rows_read + self._first, self._rows_read + batch.num_rows
-            yield SourceBatch(self._name, SourceKind.TYPED, batch, number_rows(first, batch.num_rows))
-
-    def close(self) -> None:
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            stream.close()
-
-
-def open_stream(obj: ArrowStreamable, name: str) -> pa.RecordBatchReader:
-    """The record batches of an object.
-
-    Raises:
-        SourceError: it fails; what it raised is the cause.
-    """
-    try:
-        return pa.RecordBatchReader.from_stream(obj)
-    except Exception as error:
-        raise SourceError(f"{name}: this {type(obj).__name__} gives no table: {error}") from error
-
-
-def stream_batches(stream: pa.RecordBatchReader, name: str) -> Iterator[pa.RecordBatch]:
-    """Raises:
-    SourceError: what gives the batches fails; what it raised is the cause.
-    """
-    rows = 0
-    while True:
-        try:
-            batch = stream.read_next_batch()
-        except StopIteration:
-            return
-        except Exception as error:
-            raise SourceError(f"{name}: after row {rows:,}: {error}") from error
-        rows += batch.num_rows
-        yield batch
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------
@@ -298,51 +214,6 @@ class ArrowOutputAdapter(FileOutputAdapter):
         Raises:
             TargetWriteError: the folder cannot be made or written.
         """
+        from zoopipe_core.adapters.arrow_writer import ArrowWriter
+
         return ArrowWriter(self)
-
-
-class ArrowWriter(FileWriter):
-    """Writes batches as they come through an `AtomicFile`."""
-
-    def __init__(self, adapter: ArrowOutputAdapter) -> None:
-        self._adapter = adapter
-        self._file = AtomicFile(str(adapter.path))
-        self._sink = Sink(self._file)
-        self._writer: Any = None
-        self._is_complete = False
-
-    def start(self, types: Mapping[str, ColumnType]) -> None:
-        self._columns = OpenColumns(self._adapter.label, types)
-
-    def write(self, batch: ModelBatch) -> None:
-        for arrow in self._columns.add(batch):
-            self._write(arrow)
-
-    def _write(self, batch: pa.RecordBatch) -> None:
-        with writing_columns(self._file):
-            self._open_writer().write_batch(batch)
-
-    def _open_writer(self) -> Any:
-        if self._writer is None:
-            new = pa.ipc.new_file if self._adapter.format == "file" else pa.ipc.new_stream
-            options = pa.ipc.IpcWriteOptions(compression=self._adapter.compression)
-            self._writer = new(self._sink, self._columns.schema, options=options)
-        return self._writer
-
-    def prepare(self) -> None:
-        if self._is_complete:
-            return
-        for batch in self._columns.flush():
-            self._write(batch)
-        with writing_columns(self._file):
-            self._open_writer().close()
-        self._is_complete = True
-        self._file.prepare()
-
-    def abort(self) -> None:
-        self._sink.discard()
-        try:
-            if self._writer is not None and not self._is_complete:
-                self._writer.close()
-        finally:
-            self._file.abort()

@@ -34,7 +34,6 @@ __all__ = [
     "Sink",
     "TypedFile",
     "TypedFilesReader",
-    "check_limit",
     "evened",
     "is_open",
     "reading_columns",
@@ -47,14 +46,6 @@ MAX_HELD_BYTES = 64 * 2**20
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
-
-
-def check_limit(limit: int | None) -> None:
-    """Raises:
-    SpecError: `limit` is neither None nor a count.
-    """
-    if limit is not None and limit < 0:
-        raise SpecError(f"limit has to be 0 or more, or None for all, not {limit}")
 
 
 def refuse_outer_compression(path: str, name: str, advice: str) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest, Scan, Split, scan_here
 from zoopipe_core.adapters.paths import Paths, describe_paths, expand_paths, places_of
+from zoopipe_core.errors import SpecError
 
 if TYPE_CHECKING:
     from zoopipe_core.adapters.ledger import Fingerprint
     from zoopipe_core.adapters.splitting import Cuts, Piece
 
-__all__ = ["FileInputAdapter", "FilePart"]
+__all__ = ["FileInputAdapter", "FilePart", "check_limit"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,3 +131,11 @@ class FilePart(InputAdapter):
             SourceError: as the whole; also if a file has changed since it was split.
         """
         return self.adapter.open_pieces(request, self.pieces, self.first)
+
+
+def check_limit(limit: int | None) -> None:
+    """Raises:
+    SpecError: `limit` is neither None nor a count.
+    """
+    if limit is not None and limit < 0:
+        raise SpecError(f"limit has to be 0 or more, or None for all, not {limit}")

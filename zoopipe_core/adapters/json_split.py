@@ -18,7 +18,8 @@ import numpy.typing as npt
 from zoopipe_core.adapters.base import Scan
 from zoopipe_core.adapters.byte_ranges import Bytes, blocks_of, find_breaks, open_bytes, why_not_cut
 from zoopipe_core.adapters.files import ByteSource
-from zoopipe_core.adapters.json import JSONInputAdapter, file_encoding
+from zoopipe_core.adapters.json import JSONInputAdapter
+from zoopipe_core.adapters.json_reader import file_encoding
 from zoopipe_core.adapters.splitting import Cut, Cuts, Piece
 from zoopipe_core.errors import SourceError
 from zoopipe_core.kernels.records import BLANK_LINE, VISIBLE_LINE, scan_lines

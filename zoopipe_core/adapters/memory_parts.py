@@ -9,9 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from zoopipe_core.adapters.arrow import ArrowStreamable, ArrowStreamInputAdapter, StreamReader
+from zoopipe_core.adapters.arrow import ArrowStreamable, ArrowStreamInputAdapter
+from zoopipe_core.adapters.arrow_streams import StreamReader
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest, Split
-from zoopipe_core.adapters.python import PyGeneratorInputAdapter, PyGeneratorReader
+from zoopipe_core.adapters.python import PyGeneratorInputAdapter
+from zoopipe_core.adapters.python_reader import PyGeneratorReader
 from zoopipe_core.adapters.splitting import why_fewer
 
 __all__ = ["RowsPart", "TablePart", "split_rows", "split_table"]

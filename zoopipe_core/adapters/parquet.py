@@ -23,13 +23,12 @@ from zoopipe_core.adapters.columnar import (
     Sink,
     TypedFile,
     TypedFilesReader,
-    check_limit,
     reading_columns,
     refuse_outer_compression,
     writing_columns,
 )
 from zoopipe_core.adapters.file_outputs import FileOutputAdapter
-from zoopipe_core.adapters.file_parts import FileInputAdapter
+from zoopipe_core.adapters.file_parts import FileInputAdapter, check_limit
 from zoopipe_core.adapters.file_writers import FileWriter
 from zoopipe_core.adapters.paths import (
     PathLike,

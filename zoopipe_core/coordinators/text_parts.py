@@ -19,7 +19,8 @@ from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.adapters.csv import CSVOutputAdapter
 from zoopipe_core.adapters.csv_writer import CSVWriter
 from zoopipe_core.adapters.files import ByteSource
-from zoopipe_core.adapters.json import JSONOutputAdapter, JSONWriter
+from zoopipe_core.adapters.json import JSONOutputAdapter
+from zoopipe_core.adapters.json_writer import JSONWriter
 from zoopipe_core.batches.types import ColumnType
 
 __all__ = ["CSVPart", "JSONPart", "PartNote"]
