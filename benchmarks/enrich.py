@@ -1,12 +1,11 @@
 """What a hook does to a row, in the jobs that have one: tidy two texts, hash one, put the row into a group.
 
-The hash is the part for which no column library has a function, and the reason to write Python.
+The hash is the part for which neither Arrow nor Polars has a function; `zoopipe_core.functions` has.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 MINOR, ADULT, SENIOR = "minor", "adult", "senior"
@@ -28,7 +27,3 @@ def enrich(row: dict[str, Any]) -> None:
     row["email"] = email = row["email"].strip().lower()
     row["email_sha256"] = sha256(email)
     row["age_group"] = age_group(int(row["age"]))
-
-
-def sha256_all(texts: Iterable[str]) -> list[str]:
-    return [sha256(text) for text in texts]

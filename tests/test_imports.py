@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"errors", "_faults", "_text", "_files"},),
     ({"report"}, {"registry"}, {"kernels"}),
     ({"batches"},),
-    ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}),
+    ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}, {"functions"}),
     ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display", "undo"},),
     ({"engines"}, {"coordinators"}),
     ({"manager", "managing", "shards"},),
@@ -312,6 +312,47 @@ def test_the_core_leaves_no_heavy_module_behind() -> None:
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(json.loads(run.stdout)) & set(NOT_LOADED)
     assert not loaded, f"import zoopipe_core loads {sorted(loaded)}"
+
+
+# What a DAG file or a flow may describe at its top, which a scheduler imports again and again. Printed: what came along.
+DESCRIBE = """
+import json, pickle, sys
+from pydantic import BaseModel
+from zoopipe_core import (
+    ArrowInputAdapter, BaseHook, CSVInputAdapter, ColumnHook, JSONInputAdapter, JSONOutputAdapter, MultiProcessEngine,
+    MultiThreadExecutor, Pipe, PyGeneratorInputAdapter, SQLInputAdapter, SQLOutputAdapter, SQLPaginationInputAdapter,
+    Watermark, ZoosyncPoolEngine,
+)
+class User(BaseModel):
+    id: int
+class Rows(BaseHook):
+    def execute(self, entries, store): return entries
+class Columns(ColumnHook):
+    def execute(self, batch, store): return batch
+database = "postgresql://me:secret@db.example/sales"
+watermark = Watermark("id")
+sources = [
+    ArrowInputAdapter("in.arrow"), CSVInputAdapter("in/*.csv.gz", delimiter=";"), JSONInputAdapter("s3://in/a.jsonl"),
+    PyGeneratorInputAdapter([{"id": 1}]), SQLInputAdapter(database, "SELECT 1 AS id"), "duckdb:///in.duckdb::users",
+    SQLPaginationInputAdapter("sqlite:///in.db", table_name="t", key="id", watermark=watermark),
+]
+target = SQLOutputAdapter(database, "users", mode="merge", key=["id"], on_drift="evolve")
+targets = ["out.arrow", "out.csv", JSONOutputAdapter("out.json", format="array"), target]
+for source in sources:
+    for to in targets if source is not sources[-1] else [target]:
+        pipe = Pipe(source, to, "rejects.csv", User, [Rows()], [Columns()], MultiThreadExecutor(), max_errors=0.01)
+        repr(pipe), repr(pipe.input_adapter), repr(pipe.output_adapter), hash(pipe), pipe == pipe
+pickle.dumps(Pipe("in.csv", target))
+MultiProcessEngine(), ZoosyncPoolEngine(2)
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_describing_a_pipe_loads_nothing_heavy() -> None:
+    run = subprocess.run([sys.executable, "-c", DESCRIBE], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    loaded = set(json.loads(run.stdout)) & {*NOT_LOADED, "numpy", "pyarrow"}
+    assert not loaded, f"building pipes loads {sorted(loaded)}"
 
 
 def test_the_rules_are_able_to_fail() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.contenders.base import Contender, Run
-from benchmarks.enrich import ADDED, ADULT, ADULT_AGE, MINOR, SENIOR, SENIOR_AGE, enrich, sha256_all
+from benchmarks.enrich import ADDED, ADULT, ADULT_AGE, MINOR, SENIOR, SENIOR_AGE, enrich
 from benchmarks.model import model_of
 from benchmarks.task import TABLE, TABLES, THREADS, Task
 
@@ -109,6 +109,7 @@ def _hooks(kind: str) -> list[Any]:
     import pyarrow.compute as pc
 
     from zoopipe_core import BaseHook, ColumnHook
+    from zoopipe_core.functions import cut, sha256
 
     class Enrich(BaseHook):
         adds = ADDED
@@ -123,16 +124,12 @@ def _hooks(kind: str) -> list[Any]:
 
         def execute(self, batch: pa.RecordBatch, store: Any) -> pa.RecordBatch:
             names = batch.schema.names
-            emails = pc.utf8_lower(pc.utf8_trim_whitespace(batch.column("email")))
-            age = batch.column("age")
-            group = pc.if_else(pc.less(age, ADULT_AGE), MINOR, pc.if_else(pc.less(age, SENIOR_AGE), ADULT, SENIOR))
             username = pc.utf8_trim_whitespace(batch.column("username"))
+            email = pc.utf8_lower(pc.utf8_trim_whitespace(batch.column("email")))
+            group = cut(batch.column("age"), [ADULT_AGE, SENIOR_AGE], [MINOR, ADULT, SENIOR])
             batch = batch.set_column(names.index("username"), "username", username)
-            batch = batch.set_column(names.index("email"), "email", emails)
-            hashes = pa.array(sha256_all(emails.to_pylist()), pa.string())
-            return batch.append_column("email_sha256", hashes).append_column("age_group", group)
+            batch = batch.set_column(names.index("email"), "email", email)
+            return batch.append_column("email_sha256", sha256(email)).append_column("age_group", group)
 
-    if kind == "column":
-        pa.array([""])  # imports pandas, where that is installed: an import like the others
     hooks: dict[str, list[Any]] = {"none": [], "row": [Enrich()], "column": [EnrichColumns()]}
     return hooks[kind]
