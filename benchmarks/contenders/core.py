@@ -109,7 +109,7 @@ def _hooks(kind: str) -> list[Any]:
     import pyarrow.compute as pc
 
     from zoopipe_core import BaseHook, ColumnHook
-    from zoopipe_core.functions import cut, sha256
+    from zoopipe_core.functions import cut, lower, sha256
 
     class Enrich(BaseHook):
         adds = ADDED
@@ -125,7 +125,7 @@ def _hooks(kind: str) -> list[Any]:
         def execute(self, batch: pa.RecordBatch, store: Any) -> pa.RecordBatch:
             names = batch.schema.names
             username = pc.utf8_trim_whitespace(batch.column("username"))
-            email = pc.utf8_lower(pc.utf8_trim_whitespace(batch.column("email")))
+            email = lower(pc.utf8_trim_whitespace(batch.column("email")))
             group = cut(batch.column("age"), [ADULT_AGE, SENIOR_AGE], [MINOR, ADULT, SENIOR])
             batch = batch.set_column(names.index("username"), "username", username)
             batch = batch.set_column(names.index("email"), "email", email)
