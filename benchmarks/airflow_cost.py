@@ -33,7 +33,7 @@ OPERATORS = 50
 REPEAT = 5
 ROWS = {"moment": 1_000, "long": 1_000_000}
 GOALS = {"parse_ratio": 1.2, "parse_added_seconds": 0.05, "task_added_seconds": 1.0, "task_added_share": 0.05}
-HEAVY = ("dask", "distributed", "duckdb", "llvmlite", "numba", "pandas", "pyarrow.compute", "ray")
+HEAVY = ("dask", "distributed", "duckdb", "llvmlite", "numba", "numpy", "pandas", "pyarrow", "ray")
 
 EMPTY = f"""
 from datetime import datetime
@@ -54,7 +54,24 @@ with DAG("measured", schedule=None, start_date=datetime(2026, 1, 1)):
     for number in range({OPERATORS}):
         ZooPipeOperator(task_id=f"load_{{number}}", pipe=build)
 """
-GIVEN = OURS.replace("pipe=build", "pipe=build()")
+# As most people write it first: a model of their own, adapters, and a pipe for each operator.
+GIVEN = f"""
+from datetime import datetime
+from airflow.sdk import DAG
+from pydantic import BaseModel
+from zoopipe_airflow import ZooPipeOperator
+from zoopipe_core import CSVInputAdapter, Pipe, SQLOutputAdapter
+class User(BaseModel):
+    id: int
+    email: str
+    signed_up_at: datetime
+with DAG("measured", schedule=None, start_date=datetime(2026, 1, 1)):
+    for number in range({OPERATORS}):
+        source = CSVInputAdapter(f"in/{{number}}/{{{{{{{{ ds }}}}}}}}.csv", delimiter=";")
+        target = SQLOutputAdapter("duckdb:///warehouse.duckdb", f"users_{{number}}", mode="merge", key=["id"])
+        pipe = Pipe(source, target, f"rejects/{{number}}/{{{{{{{{ ds }}}}}}}}.csv", schema_model=User)
+        ZooPipeOperator(task_id=f"load_{{number}}", pipe=pipe)
+"""
 
 PARSE = """
 import hashlib, json, sys, time

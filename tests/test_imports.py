@@ -314,7 +314,7 @@ def test_the_core_leaves_no_heavy_module_behind() -> None:
     assert not loaded, f"import zoopipe_core loads {sorted(loaded)}"
 
 
-# What a DAG file or a flow may describe at its top, which a scheduler imports again and again. Printed: what came along.
+# What a DAG file or a flow may describe at its top, which a scheduler imports again and again. Prints what came along.
 DESCRIBE = """
 import json, pickle, sys
 from pydantic import BaseModel

@@ -10,16 +10,18 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from zoopipe_core._text import format_bytes, format_seconds
-from zoopipe_core.report import PipeReport, PipeStatus
+
+if TYPE_CHECKING:
+    from zoopipe_core.report import PipeReport
 
 __all__ = ["Display", "ReportCallback", "open_display", "progress_display"]
 
 logger = logging.getLogger(__name__)
 
-ReportCallback = Callable[[PipeReport], Any]
+ReportCallback: TypeAlias = "Callable[[PipeReport], Any]"
 """Called with a fresh snapshot a few times a second, and once at the end.
 
 What it raises is logged and noted in the report, and does not touch the load: how a load is looked at has no say in
@@ -126,7 +128,7 @@ def render_line(report: PipeReport) -> Any:
     if report.rejected_rows:
         parts.append(Text(f"{report.rejected_rows:,} rejected", style="yellow"))
     parts.append(Text(format_bytes(report.ram_bytes), style="dim"))
-    if report.status in (PipeStatus.FAILED, PipeStatus.ABORTED):
+    if report.has_error:
         parts.append(Text(report.status.name, style="bold red"))
     grid.add_row(*parts)
     return grid

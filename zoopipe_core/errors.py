@@ -40,7 +40,6 @@ Rejected rows are data, not errors: see `zoopipe_core.batches.rejects`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 __all__ = [
@@ -130,6 +129,8 @@ class ColumnNotFoundError(SourceError, LookupError):
         """The message names the columns found and the nearest match of each missing one."""
         missing, found = list(missing), list(found)
         names = ", ".join(repr(name) for name in missing)
+        from difflib import get_close_matches
+
         noun = "column" if len(missing) == 1 else "columns"
         shown = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")
         lines = [

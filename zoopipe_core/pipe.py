@@ -8,6 +8,8 @@ it is an all-or-nothing load; see `zoopipe_core.run`.
 from __future__ import annotations
 
 import fnmatch
+import glob
+import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,12 +23,12 @@ from zoopipe_core.errors import SpecError
 from zoopipe_core.executors import BatchExecutor, SingleThreadExecutor
 from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, check_hook
 from zoopipe_core.registry import resolve_input, resolve_output
-from zoopipe_core.report import PipeReport
-from zoopipe_core.running import ABORT_GRACE_SECONDS, Run, follow, watch
 
 if TYPE_CHECKING:
     from zoopipe_core.batches.source import SourceBatch
     from zoopipe_core.progress import LoadProgress
+    from zoopipe_core.report import PipeReport
+    from zoopipe_core.running import Run
     from zoopipe_core.schema.explain import Explanation
 
 __all__ = ["Pipe"]
@@ -213,6 +215,8 @@ class Pipe:
         Raises:
             RuntimeError: the pipe is running already.
         """
+        from zoopipe_core.running import follow
+
         run = self._begin()
         if not wait:
             return True
@@ -230,6 +234,8 @@ class Pipe:
         self._begin()
 
     def _begin(self) -> Run:
+        from zoopipe_core.running import Run
+
         with self._state.lock:
             if self.is_running:
                 raise RuntimeError(f"{self!r} is already running; wait() for it or shutdown() first")
@@ -251,6 +257,8 @@ class Pipe:
         Raises:
             RuntimeError: it was never started.
         """
+        from zoopipe_core.running import watch
+
         run = self._state.run
         if run is None:
             raise RuntimeError(f"{self!r} was not started; call start() or run()")
@@ -293,6 +301,8 @@ class Pipe:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        from zoopipe_core.running import ABORT_GRACE_SECONDS
+
         self.shutdown(ABORT_GRACE_SECONDS)
 
     # ---- a value ----------------------------------------------------------------------------------------------
@@ -358,6 +368,10 @@ def _same_place(one: str | None, other: str | None) -> bool:
     """Whether two places are one; the first may be a pattern."""
     if one is None or other is None:
         return False
-    if one == other or fnmatch.fnmatch(other, one):
+    if one == other:
         return True
-    return "://" not in one + other and fnmatch.fnmatch(os.path.abspath(other), os.path.abspath(one))
+    # What is no pattern is compared as it is: a pattern takes a while to compile, and no second one is like it.
+    matches = fnmatch.fnmatch if glob.has_magic(one) else operator.eq
+    if matches(other, one):
+        return True
+    return "://" not in one + other and matches(os.path.abspath(other), os.path.abspath(one))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoopipe_core.adapters.base import InputAdapter, Reader, ReadRequest
-from zoopipe_core.adapters.ledger import Fingerprint, digest
 from zoopipe_core.adapters.sql_connect import Uri, check_target, connect, describe_uri, resolve_uri
 from zoopipe_core.adapters.sql_names import parse_table_name
-from zoopipe_core.adapters.sql_select import KeyRange, Select, strip_query
-from zoopipe_core.adapters.watermark import Mark, Watermark
 from zoopipe_core.errors import SpecError
 
 if TYPE_CHECKING:
+    from zoopipe_core.adapters.ledger import Fingerprint
     from zoopipe_core.adapters.sql_database import Database
+    from zoopipe_core.adapters.sql_select import KeyRange, Select
     from zoopipe_core.adapters.sql_window import Window
+    from zoopipe_core.adapters.watermark import Mark, Watermark
 
 __all__ = ["SQLSource"]
 
@@ -51,11 +51,17 @@ class SQLSource(InputAdapter):
             raise SpecError(f"query has to be a SELECT as text, not {self.query!r}")
         if self.limit is not None and self.limit < 0:
             raise SpecError(f"limit has to be 0 or more, or None for all, not {self.limit}")
-        if self.watermark is not None and not isinstance(self.watermark, Watermark):
-            raise SpecError(f"watermark has to be a Watermark, as in Watermark('updated_at'), not {self.watermark!r}")
-        if self.watermark is not None and self.limit is not None:
-            raise SpecError("limit= would leave out rows that the watermark takes for read; give only one of them")
+        if self.watermark is not None:
+            self._check_watermark(self.watermark)
         check_target(self.uri, self.table_name)
+
+    def _check_watermark(self, given: Any) -> None:
+        from zoopipe_core.adapters.watermark import Watermark
+
+        if not isinstance(given, Watermark):
+            raise SpecError(f"watermark has to be a Watermark, as in Watermark('updated_at'), not {given!r}")
+        if self.limit is not None:
+            raise SpecError("limit= would leave out rows that the watermark takes for read; give only one of them")
 
     @property
     def label(self) -> str:
@@ -71,12 +77,16 @@ class SQLSource(InputAdapter):
 
     def select(self, request: ReadRequest) -> Select:
         """What has to be read."""
+        from zoopipe_core.adapters.sql_select import Select
+
         columns = None if request.keep_all else request.columns
         table = None if self.table_name is None else parse_table_name(self.table_name)
         return Select(self.query, table, columns, self.limit, since=self._since)
 
     def source_sql(self, database: Database) -> str:
         """The table, or the query in brackets."""
+        from zoopipe_core.adapters.sql_select import strip_query
+
         if self.table_name is not None:
             return database.found(parse_table_name(self.table_name)).name.sql
         # The line break ends a comment on the query's last line.
@@ -86,6 +96,8 @@ class SQLSource(InputAdapter):
     def mark_name(self) -> str | None:
         if self.watermark is None or self.watermark.name is not None:
             return None if self.watermark is None else self.watermark.name
+        from zoopipe_core.adapters.ledger import digest
+
         query = "" if self.query is None else f" {digest([self.query])[:12]}"
         return f"{self.label}{query}.{self.watermark.column}"
 
@@ -118,4 +130,6 @@ class SQLSource(InputAdapter):
 
     def fingerprint(self) -> Fingerprint:
         """What is asked of which database; what it will answer cannot be told."""
+        from zoopipe_core.adapters.ledger import Fingerprint
+
         return Fingerprint.of([repr(self)], self.label, tells_state=False)
