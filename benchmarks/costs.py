@@ -30,7 +30,11 @@ def _airflow(kept: Results) -> str:
     if not kept:
         return NOTHING
     parsing = kept["parsing"]
-    names = {"empty": "`EmptyOperator`", "built late": "ours, the pipe from a function", "given": "ours, with a model, adapters and a `Pipe`"}
+    names = {
+        "empty": "`EmptyOperator`",
+        "built late": "ours, the pipe from a function",
+        "given": "ours, with a model, adapters and a `Pipe`",
+    }
     parsed = render.table(
         (f"a DAG file with {parsing['operators']} operators", "parsed in", "heavy libraries loaded"),
         [
