@@ -54,15 +54,22 @@ class AfterValidation:
     ) -> None:
         self._source, self._first, self._wanted, self._new_ids = source, first_id, wanted, new_ids
         self._good, self._rejects = validated.good, validated.rejects
-        self._ids: RowNumbers = first_id + np.searchsorted(source.rows, self._good.rows)
-        added = np.flatnonzero(self._good.rows == 0)
-        self._ids[added] = [next(new_ids) for _ in added]
+        self._known_ids: RowNumbers | None = None
         self._metadata = {first_id + place: notes for place, notes in metadata.items()}
         self._entries: list[Entry] | None = None
         self._types: dict[str, ColumnType] = {}
         self._present: list[str] = []
         self._declared: dict[str, ColumnType] = {}
         self._filtered = self._added = 0
+
+    @property
+    def _ids(self) -> RowNumbers:
+        """int64 (n,): the id of each row. Column hooks alone never ask for them."""
+        if self._known_ids is None:
+            self._known_ids = self._first + np.searchsorted(self._source.rows, self._good.rows)
+            added = np.flatnonzero(self._good.rows == 0)
+            self._known_ids[added] = [next(self._new_ids) for _ in added]
+        return self._known_ids
 
     @property
     def num_rows(self) -> int:
@@ -126,9 +133,10 @@ class AfterValidation:
         self._good = ModelBatch(columns, good.rows, good.source)
         keep = kept(hook, returned, store)
         if keep is not None:
-            self._filtered += good.num_rows - len(keep)
-            self._good = self._good.take(keep)
-            self._ids = self._ids[keep]
+            self._filtered += good.num_rows - int(keep.sum())
+            self._good = self._good.filter(keep)
+            if self._known_ids is not None:
+                self._known_ids = self._known_ids[keep]
 
     def _close(self) -> None:
         """Entries back to columns. A column that no row has any more is gone, one that was declared is there."""
@@ -142,7 +150,7 @@ class AfterValidation:
             types = {name: kind for name, kind in types.items() if name not in gone or name in self._declared}
         self._declared = {}
         ids = np.array(list(map(itemgetter("id"), entries)), dtype=np.int64)
-        same_rows, self._ids = np.array_equal(ids, self._ids), ids
+        same_rows, self._known_ids = np.array_equal(ids, self._ids), ids
         self._metadata = {entry["id"]: entry["metadata"] for entry in entries if metadata_of(entry)}
         numbers = np.array(list(map(itemgetter("position"), entries)), dtype=np.int64)
         old, self._good = self._good, ModelBatch.from_rows(records, types, numbers, self._good.source)

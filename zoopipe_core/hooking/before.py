@@ -15,7 +15,7 @@ from zoopipe_core.batches.source import (
     RowNumbers,
     SourceBatch,
     SourceKind,
-    index_array,
+    mask_array,
     number_rows,
 )
 from zoopipe_core.hooking.columns import checked, kept, sized
@@ -98,9 +98,9 @@ class BeforeValidation:
         self._batch = replace(batch, batch=returned, objects=None)
         keep = kept(hook, returned, store)
         if keep is not None:
-            self._filtered += batch.num_rows - len(keep)
+            self._filtered += batch.num_rows - int(keep.sum())
             self._ids = self._ids[keep]
-            self._batch = replace(self._batch, batch=returned.take(index_array(keep)), rows=batch.rows[keep])
+            self._batch = replace(self._batch, batch=returned.filter(mask_array(keep)), rows=batch.rows[keep])
 
     def _close(self, as_columns: bool) -> None:
         """Entries back to a batch: JSON stays JSON, other rows become objects, or columns if those are wanted."""

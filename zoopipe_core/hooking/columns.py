@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from zoopipe_core.batches.source import RowNumbers
 from zoopipe_core.hooking.rows import Misuse
 from zoopipe_core.hooks import ColumnHook, Store
+from zoopipe_core.kernels.buffers import true_mask
 
 __all__ = ["checked", "kept", "same_memory", "sized"]
 
@@ -38,8 +39,8 @@ def checked(returned: Any, rows: int) -> pa.RecordBatch:
     return returned
 
 
-def kept(hook: ColumnHook, batch: pa.RecordBatch, store: Store) -> RowNumbers | None:
-    """int64 (m,): the indices of the rows that go on; None: all.
+def kept(hook: ColumnHook, batch: pa.RecordBatch, store: Store) -> npt.NDArray[np.bool_] | None:
+    """Which rows go on, bool (n,); None: all.
 
     Raises:
         Misuse: ``keep`` returned something else than a boolean for each row.
@@ -52,7 +53,8 @@ def kept(hook: ColumnHook, batch: pa.RecordBatch, store: Store) -> RowNumbers | 
     if not isinstance(mask, pa.Array) or not pa.types.is_boolean(mask.type) or len(mask) != batch.num_rows:
         shown = f"{len(mask):,} of {mask.type}" if isinstance(mask, pa.Array) else f"a {type(mask).__name__}"
         raise Misuse(f"keep has to return a pyarrow array of {batch.num_rows:,} booleans, or None, not {shown}")
-    return np.flatnonzero(np.asarray(mask.fill_null(False), dtype=bool)).astype(np.int64)
+    going = true_mask(mask)
+    return None if going.all() else going
 
 
 def same_memory(left: pa.Array, right: pa.Array) -> bool:
