@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -75,16 +73,3 @@ def test_the_groups_of_a_chunked_array_have_its_chunks() -> None:
 def test_groups_of_something_else_are_an_error(arguments: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         cut(*arguments)
-
-
-def test_no_function_imports_pandas() -> None:
-    code = """
-import sys
-import pyarrow as pa
-from zoopipe_core.functions import cut, sha256
-ages = pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer((17).to_bytes(8, "little"))])
-assert cut(ages, [18], ["minor", "adult"]).to_pylist() == ["minor"]
-sha256(ages.cast(pa.string()))
-print("pandas" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
