@@ -24,8 +24,9 @@ from zoopipe_core import (
     Pipe,
     SingleThreadExecutor,
 )
+from zoopipe_core._cores import usable_cores
 from zoopipe_core.errors import SpecError
-from zoopipe_core.executors import READ_AHEAD, usable_cores
+from zoopipe_core.executors import READ_AHEAD
 
 EXECUTORS = [SingleThreadExecutor(), *(MultiThreadExecutor(max_workers=n) for n in (1, 2, 5))]
 every_executor = pytest.mark.parametrize("executor", EXECUTORS, ids=repr)

@@ -6,7 +6,6 @@ function is validation, whose columnar parts run outside the GIL.
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeVar
 
+from zoopipe_core._cores import usable_cores
 from zoopipe_core.errors import SpecError
 
 __all__ = ["BatchExecutor", "MultiThreadExecutor", "SingleThreadExecutor"]
@@ -200,9 +200,3 @@ def _serve(work: Callable[[T], R], tasks: SimpleQueue[_Task[T, R] | None]) -> No
             except BaseException as error:  # noqa: BLE001  raised where the result is taken
                 future.set_exception(error)
         del task, item, future  # a batch must not live on while its thread waits for the next
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on (respects CPU affinity)."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from zoopipe_core._cores import usable_cores
 from zoopipe_core.engines.base import BaseEngine, Worker, WorkerTask
 from zoopipe_core.engines.payload import dump
 from zoopipe_core.engines.process import Interpreter
 from zoopipe_core.engines.slots import Slot, memory_file
 from zoopipe_core.engines.worker import failed_report, first_report
 from zoopipe_core.errors import EngineError, LoadAbortedError, SpecError, WorkerDiedError
-from zoopipe_core.executors import usable_cores
 from zoopipe_core.report import PipeReport, PipeStatus, describe_exception
 
 __all__ = ["LocalEngine", "LocalWorker", "Message"]
