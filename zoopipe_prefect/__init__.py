@@ -17,6 +17,7 @@ from zoopipe_prefect.credentials import WarehouseCredentials, warehouse_uri
 if TYPE_CHECKING:
     from zoopipe_prefect.artifacts import report_markdown
     from zoopipe_prefect.flows import load_flow
+    from zoopipe_prefect.states import report_of
     from zoopipe_prefect.tasks import parallelize_pipe, run_pipe, run_pipes
 
 # name -> the module that it lives in
@@ -24,6 +25,7 @@ _HOMES = {
     "load_flow": "flows",
     "parallelize_pipe": "tasks",
     "report_markdown": "artifacts",
+    "report_of": "states",
     "run_pipe": "tasks",
     "run_pipes": "tasks",
 }
@@ -34,6 +36,7 @@ __all__ = [
     "load_flow",
     "parallelize_pipe",
     "report_markdown",
+    "report_of",
     "run_pipe",
     "run_pipes",
     "warehouse_uri",

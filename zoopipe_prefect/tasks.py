@@ -59,8 +59,8 @@ def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False, load_
     with their number. It has made the target as an asset, and an event ``zoopipe.load.completed`` (or ``.failed``,
     ``.aborted``) tells of it.
 
-    A pipe without a load id gets one of the flow run where rows are added that no file's state tells apart: a flow run
-    that is tried again does not add them again.
+    A pipe that adds rows and has no load id gets one of the flow run: a flow run that is tried again does not add them
+    again.
 
     A fault that may pass (connection lost, worker died) is tried again, twice, after 10 and 20 seconds; one that
     stays (a bad model, a missing column, too many rejects) is not. Cancelling the flow run, a timeout or a signal
@@ -71,7 +71,7 @@ def run_pipe(pipe: Pipe, name: str | None = None, as_report: bool = False, load_
 
     Raises:
         LoadFailedError: the load failed and nothing was published; its cause is the original exception, its
-            ``report`` the `PipeReport`.
+            ``report`` the `PipeReport`. It is the data of the state, see `report_of`, and its text the message.
         LoadAbortedError: the load was cancelled.
         SpecError: `load_id_column` is given, and what the load would do cannot be undone by removing rows.
 

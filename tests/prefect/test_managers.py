@@ -1,7 +1,9 @@
 """`run_pipes` and `parallelize_pipe` in real flow runs, against a real server."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,16 @@ from prefect import flow, unmapped
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
+from prefect.futures import wait
 from prefect.runtime import flow_run
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Completed, Failed, Running
 
 from tests.prefect.loads import User, artifact, attempts
+from tests.prefect.server import messages_delivered
 from zoopipe_core import BaseEngine, Pipe, PipeReport, PipeStatus
 from zoopipe_core.errors import LoadAbortedError, LoadFailedError, SpecError
 from zoopipe_core.testing import ThreadEngine
-from zoopipe_prefect import parallelize_pipe, run_pipe, run_pipes
+from zoopipe_prefect import parallelize_pipe, report_of, run_pipe, run_pipes
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_api"),
@@ -126,7 +130,9 @@ def test_the_state_tells_how_many_rows_there_were(
 def test_a_pipe_that_fails_fails_the_task_and_not_the_other_pipes(parts: list[Pipe], folder: Path) -> None:
     (folder / "part-1.csv").unlink()
     state = flow(lambda: run_pipes(parts, ThreadEngine(), name="part-1 gone"), name="nightly")(return_state=True)
-    with pytest.raises(LoadFailedError, match=r"^1 of 3 loads did not complete, 2 did: .*part-1\.csv") as caught:
+    with pytest.raises(
+        LoadFailedError, match=r"^2 rows, 2 rejected; 1 of 3 loads did not complete, 2 did: .*part-1\.csv"
+    ) as caught:
         state.result(_sync=True)
     assert caught.value.report.exception.type == "SourceNotFoundError"
     assert (caught.value.report.source, caught.value.report.status) == ("part-1.csv", PipeStatus.FAILED)
@@ -138,12 +144,55 @@ def test_a_pipe_that_fails_fails_the_task_and_not_the_other_pipes(parts: list[Pi
     assert attempts("load-part-1-gone") == 1
 
 
-def test_the_failed_state_has_the_report(users: Pipe, folder: Path) -> None:
+def test_the_state_has_the_report_however_the_load_ended_and_was_started(users: Pipe) -> None:
+    def pipes(max_errors: int) -> list[Pipe]:
+        return [replace(users, output_adapter=f"{n}.jsonl", max_errors=max_errors) for n in range(4)]
+
+    @flow
+    async def nightly(max_errors: int) -> list[State[Any]]:
+        called, submitted, *mapped = pipes(max_errors)
+        futures = [run_pipe.submit(submitted), *run_pipe.map(mapped, as_report=True)]
+        wait(futures)
+        return [run_pipe(called, return_state=True), *(future.state for future in futures)]
+
+    for max_errors, name, message in (
+        (1, "CompletedWithErrors", "2 rows, 1 rejected"),
+        (0, "Failed", "0 rows, 1 rejected"),
+    ):
+        for state in asyncio.run(nightly(max_errors, return_state=True)).data.result:
+            assert (state.name, message in state.message) == (name, True)
+            assert (report_of(state).rejected_rows, report_of(state).status.name) == (
+                1,
+                name.removesuffix("WithErrors").upper(),
+            )
+            if state.is_failed():
+                error = state.result(raise_on_failure=False, _sync=True)
+                assert isinstance(error, LoadFailedError)
+                assert error.report == report_of(state)
+
+
+def test_the_report_is_in_the_state_of_a_flow_and_a_state_without_one_is_refused(users: Pipe, folder: Path) -> None:
     (folder / "users.csv").unlink()
-    state = flow(lambda: run_pipe(users), name="nightly")(return_state=True)
-    assert state.is_failed()
-    error = state.result(raise_on_failure=False, _sync=True)
-    assert error.report == users.report
+    failed = flow(lambda: run_pipe(users), name="nightly")(return_state=True)
+    assert report_of(failed) == users.report
+    for state in (Completed(data=1), Failed(message="no load"), Running()):
+        with pytest.raises(ValueError, match="report"):
+            report_of(state)
+
+
+# Prefect reads results with a client that it does not close.
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+@pytest.mark.parametrize("max_errors", [0, 1])
+def test_a_report_that_is_persisted_can_be_read_from_the_server(users: Pipe, max_errors: int) -> None:
+    name = f"persisted {max_errors}"
+    task = run_pipe.with_options(persist_result=True)
+    with messages_delivered():
+        flow(lambda: task(replace(users, max_errors=max_errors), name=name), name="nightly")(return_state=True)
+    with get_client(sync_client=True) as client:
+        run = client.read_task_run(artifact(f"load-persisted-{max_errors}").task_run_id)
+    assert run.tags == ["zoopipe"]
+    assert run.state is not None
+    assert report_of(run.state).rejected_rows == 1
 
 
 def test_an_engine_that_does_not_exist_is_refused(users: Pipe) -> None:

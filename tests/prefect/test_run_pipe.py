@@ -20,7 +20,7 @@ from tests.prefect.loads import User, artifact
 from zoopipe_core import Pipe, PipeReport, PipeStatus
 from zoopipe_core.errors import LoadFailedError, SourceNotFoundError
 from zoopipe_prefect import run_pipe
-from zoopipe_prefect.running import reporting_failures_as_warnings
+from zoopipe_prefect.watching import reporting_failures_as_warnings
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_api"),
