@@ -54,8 +54,8 @@ def named(pipe: Pipe, name: str | None, index: int = 0) -> Pipe:
 def default_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None:
     """The load id of a pipe that has none, where a second run of it would add its rows again.
 
-    A target that is replaced needs no name. A file whose state can be told has one of its own, by which it is passed
-    over in later flow runs, too.
+    A target that is replaced needs no name. Files get one, too, though the core tells them by their state: a file that
+    a flow fetches anew in each try has another state each time, and would be added again.
 
     Args:
         pipe: as the task was given it.
@@ -73,8 +73,6 @@ def default_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None:
         fingerprint = pipe.input_adapter.fingerprint()
     except ZoopipeError:
         return None  # the load itself meets it, and tells of it
-    if fingerprint is not None and fingerprint.tells_state:
-        return None
     if fingerprint is None and not (CALLED.get() or TaskRunContext.get() is None):
         return None
     return flow_run_load_id(pipe, name, index)
@@ -108,8 +106,12 @@ def flow_run_load_id(pipe: Pipe, name: str | None, index: int = 0) -> str | None
 
 
 def _input(pipe: Pipe) -> list[str]:
-    fingerprint = pipe.input_adapter.fingerprint()
-    return [pipe.input_adapter.label, "" if fingerprint is None else fingerprint.digest]
+    """What is read, and how; not in which state, which the ledger compares with that of the try that was loaded."""
+    source = pipe.input_adapter
+    fingerprint = source.fingerprint()
+    if fingerprint is None:
+        return [source.label]
+    return [source.label, repr(source) if fingerprint.tells_state else fingerprint.digest]
 
 
 def _number(run: tuple[UUID, int], call: UUID, index: int, kind: str) -> int:

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from tests.databases import execute
 from tests.prefect.loads import User
 from zoopipe_core import BaseHook, Pipe, SQLInputAdapter, SQLOutputAdapter
+from zoopipe_core.errors import LoadFailedError
 from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import ZooPipeLoad, parallelize_pipe, run_pipe, run_pipes
 
@@ -75,8 +76,23 @@ def test_a_flow_run_that_is_tried_again_adds_nothing_twice(warehouse: str, folde
     assert first == again
     assert len(set(first)) == 6
     assert rows(warehouse) == [1, 1, 2, 2, 3, 4] + [7] * 4 + [8] * 4 + [97] * 2 + [98] * 2
-    nightly()  # another flow run: what a query gives is loaded again, a file that has not changed is not
-    assert rows(warehouse) == [1, 1, 1, 2, 2, 2, 3, 3, 4, 4] + [7] * 8 + [8] * 8 + [97] * 4 + [98] * 4
+    nightly()  # another flow run, which is another load
+    assert rows(warehouse) == [1] * 4 + [2] * 4 + [3, 3, 4, 4] + [7] * 8 + [8] * 8 + [97] * 4 + [98] * 4
+
+
+def test_a_file_that_was_fetched_anew_between_two_tries_is_not_added_again(warehouse: str, folder: Path) -> None:
+    target = SQLOutputAdapter(warehouse, "users", mode="append")
+
+    @flow(retries=1)
+    def nightly() -> None:
+        with (folder / "users.csv").open("a") as file:
+            file.write(f"{flow_run.run_count * 10}\n")
+        run_pipe(Pipe("users.csv", target, schema_model=User))
+        raise ConnectionError("the step after the load fails")
+
+    with pytest.raises(LoadFailedError, match=r"completed .* with another input"):
+        nightly()
+    assert rows(warehouse) == [1, 2, 10]
 
 
 def test_a_subflow_that_is_tried_again_with_its_parent_adds_nothing_twice(warehouse: str) -> None:
