@@ -62,12 +62,13 @@ def _prefect(kept: Results) -> str:
             _milliseconds(load["plain_seconds"]),
             _more(load["task_seconds"], load["plain_seconds"]),
             f"{load['added_share']:+.1%}",
+            str(sum(load["requests"].values())),
             str(load["artifacts_per_second"]),
         )
         for load in kept.get("loads", {}).values()
     ]
-    headings = ("rows", "by itself", "more as a task", "share", "most progress updates in a second")
-    return render.table(headings, rows, right=range(5)) if rows else NOTHING
+    headings = ("rows", "by itself", "more as a task", "share", "requests", "most progress updates in a second")
+    return render.table(headings, rows, right=range(6)) if rows else NOTHING
 
 
 def _milliseconds(seconds: float) -> str:

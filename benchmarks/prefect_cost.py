@@ -1,8 +1,8 @@
 """``python -m benchmarks.prefect_cost``: what it costs to run a load as a Prefect task.
 
 The same load, in turns, by ``pipe.run()`` and by ``run_pipe(pipe)``, in one process and one flow, against a Prefect
-server on the same machine. Two sizes: a load of a moment shows what a task costs at all, a long one what being watched
-costs.
+server on the same machine. A load of a moment shows what a task costs at all, one of some seconds and one of half a
+minute what being watched costs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.prefect_turns import GOALS, measure
 from benchmarks.runner import warm_kernels
 
 RESULTS = results.FOLDER / "prefect.json"
-ROWS = {"moment": 1_000, "long": 3_000_000}
+ROWS = {"moment": 1_000, "short": 1_000_000, "long": 10_000_000}
 REPEAT = 5
 
 
@@ -46,15 +46,18 @@ def main() -> None:
 
 
 def _show(loads: dict[str, dict[str, Any]]) -> None:
-    table = Table("load", "rows", "by itself", "as a task", "added", "share", "progress/s", "requests")
+    table = Table(
+        "load", "rows", "by itself", "added", "share", "added CPU", "beside the load", "progress/s", "requests"
+    )
     for name, load in loads.items():
         table.add_row(
             name,
             f"{load['rows']:,}",
             f"{load['plain_seconds']:.2f} s",
-            f"{load['task_seconds']:.2f} s",
-            f"{load['added_seconds']:.2f} s",
-            f"{load['added_share']:.1%}",
+            f"{load['added_seconds']:+.3f} s",
+            f"{load['added_share']:+.1%}",
+            f"{load['added_cpu_seconds']:+.3f} s",
+            f"{load['beside_seconds']:.3f} s",
             str(load["artifacts_per_second"]),
             str(sum(load["requests"].values())),
         )

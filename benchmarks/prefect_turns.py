@@ -6,13 +6,12 @@ import logging
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.client.orchestration import get_client
 
 from benchmarks.data import make_dataset
 from benchmarks.model import User
@@ -69,57 +68,75 @@ def counted_requests() -> Iterator[Requests]:
         log.propagate = before[1]
 
 
+class Turns:
+    """What each turn of one kind took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
+        self.beside_seconds: list[float] = []
+
+    def take(self, load: Pipe, run: Callable[[], Any]) -> None:
+        start, cpu_start = time.perf_counter(), time.process_time()
+        run()
+        self.seconds.append(time.perf_counter() - start)
+        self.cpu_seconds.append(time.process_time() - cpu_start)
+        report = load.report.raise_for_status()
+        self.beside_seconds.append(self.seconds[-1] - report.duration_seconds)
+
+
 def measure(rows: int, repeat: int, folder: Path) -> dict[str, Any]:
-    """Seconds of a load of `rows` rows without and with Prefect, the medians of `repeat` turns, and what was sent.
+    """What a load of `rows` rows takes without and with Prefect, the medians of `repeat` turns, and what was sent.
 
     A server has to be known to Prefect.
+
+    Returns:
+        ``plain_seconds``, ``task_seconds``, ``added_seconds``, ``added_share``: by the clock. ``added_cpu_seconds``: of
+        this process. ``beside_seconds``: what the task takes before and after its load; what others do on the machine
+        changes it little. ``requests``: kind -> how many there were in the last turn. ``artifacts_per_second``: updates
+        of progress, at most. ``turns``: the seconds of each turn.
     """
     data = make_dataset(folder, rows, 0.01, 8, "csv")
-    plain: list[float] = []
-    tasks: list[float] = []
-    sent: list[Requests] = []
+    plain, tasks, sent = Turns(), Turns(), list[Requests]()
 
     def pipe(name: str) -> Pipe:
         return Pipe(data.path, folder / f"{name}.jsonl", folder / f"{name}-rejects.csv", User, None, [Tidy()])
 
     def by_itself() -> None:
         load = pipe("plain")
-        start = time.perf_counter()
-        load.run(on_report_update=None)
-        plain.append(time.perf_counter() - start)
-        load.report.raise_for_status()
+        plain.take(load, lambda: load.run(on_report_update=None))
 
     def as_a_task() -> None:
         load = pipe("task")
-        # Loads that run by themselves leave the connection idle, and the first request after some seconds of that may
-        # take two seconds: not on the task's bill.
-        get_client(sync_client=True).hello()
         with counted_requests() as requests:
-            start = time.perf_counter()
-            run_pipe(load, name="cost")
-            tasks.append(time.perf_counter() - start)
+            tasks.take(load, lambda: run_pipe(load, name="cost"))
         sent.append(requests)
 
     @flow(name="cost")
     def turns() -> None:
-        as_a_task()  # imports and first connections are no cost of the second task
-        tasks.clear()
-        sent.clear()
+        # Imports and first connections are no cost of the second task.
+        run_pipe(Pipe([{"id": 1}], folder / "first.jsonl"), name="first")
         for turn in range(repeat):
             for run in (by_itself, as_a_task) if turn % 2 else (as_a_task, by_itself):
                 run()
 
     turns()
-    without = statistics.median(plain)
-    # Of neighbouring turns, since a machine that others use is not equally fast all the time.
-    added = statistics.median(task - alone for task, alone in zip(tasks, plain, strict=True))
+    without = statistics.median(plain.seconds)
+    added = _median_difference(tasks.seconds, plain.seconds)
     return {
         "rows": rows,
         "plain_seconds": round(without, 3),
         "task_seconds": round(without + added, 3),
         "added_seconds": round(added, 3),
         "added_share": round(added / without, 4),
+        "added_cpu_seconds": round(_median_difference(tasks.cpu_seconds, plain.cpu_seconds), 3),
+        "beside_seconds": round(statistics.median(tasks.beside_seconds), 3),
         "requests": dict(sorted(Counter(what for _, what in sent[-1].sent).items())),
         "artifacts_per_second": max(each.most_artifacts_in_a_second() for each in sent),
-        "turns": {"plain": [round(one, 3) for one in plain], "task": [round(one, 3) for one in tasks]},
+        "turns": {name: [round(one, 3) for one in each.seconds] for name, each in (("plain", plain), ("task", tasks))},
     }
+
+
+def _median_difference(more: list[float], less: list[float]) -> float:
+    """Of neighbouring turns, since a machine that others use is not equally fast all the time."""
+    return statistics.median(one - other for one, other in zip(more, less, strict=True))
