@@ -1,7 +1,7 @@
 """Flows with models and hooks of their own file, which tests copy to where nobody can import it from.
 
 python loads.py call FOLDER      run the flow of all engines in this process
-python loads.py publish POOL     deploy it to a work pool, and serve all that is here
+python loads.py publish POOL     deploy what is here to a work pool, and serve it
 """
 
 import shutil
@@ -126,6 +126,7 @@ if __name__ == "__main__":
             under_a_runner(Path(folder), "dask", DaskTaskRunner(address=dask))
             under_a_runner(Path(folder), "ray", RayTaskRunner(address=ray, init_kwargs={"log_to_driver": False}))
         case ["publish", pool]:
-            deployed = all_engines.from_source(str(Path(__file__).parent), f"{Path(__file__).name}:all_engines")
-            deployed.deploy("pool", work_pool_name=pool, print_next_steps=False)
+            for each in (all_engines, held):
+                source = each.from_source(str(Path(__file__).parent), f"{Path(__file__).name}:{each.fn.__name__}")
+                source.deploy("pool", work_pool_name=pool, print_next_steps=False)
             serve(all_engines.to_deployment("served"), held.to_deployment("served"))
