@@ -52,6 +52,7 @@ class PipeOperator(BaseOperator):
     shallow_copy_attrs: Sequence[str] = ("engine",)
 
     _facts: Sequence[LoadFacts] = ()
+    _pipes: Sequence[Pipe] = ()
 
     def __init__(self, *, max_errors: int | float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -97,7 +98,12 @@ class PipeOperator(BaseOperator):
             changes["load_id"] = load_id_of(context["ti"], index)
         result = resolve_connections(replace(pipe, **changes) if changes else pipe)
         self._facts = [*self._facts, LoadFacts.of(result)]
+        self._pipes = [*self._pipes, result]
         return result
+
+    def forget(self) -> None:
+        """Nothing is to be told of the pipes that were `finished` so far."""
+        self._facts = self._pipes = ()
 
 
 class LoadOperator(PipeOperator):
@@ -148,7 +154,7 @@ class LoadOperator(PipeOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the load and return its report."""
-        self._facts = []
+        self.forget()
         with self.open_load(context) as load:
             return self.run_load(load, context)
 
@@ -160,6 +166,7 @@ class LoadOperator(PipeOperator):
             AirflowSkipException: there was nothing to load.
         """
         from zoopipe_airflow.lineage import tell_assets
+        from zoopipe_core import PipeStatus
 
         try:
             load.run(on_report_update=self._watcher(load))
@@ -168,10 +175,13 @@ class LoadOperator(PipeOperator):
             if self.skip_if_empty and not report.read_rows and not report.added_rows:
                 raise AirflowSkipException(f"{report.source} has no rows")
             tell_assets(self, context, self._facts, report, self.infer_outlets)
+            self._push_history(context)
             return _as_json(load)
         except BaseException:
             load.shutdown(KILL_SECONDS)  # whatever came in between: no worker outlives the task
             self._push(load, context)
+            if load.report.status is PipeStatus.FAILED:  # who kills a task waits for its end
+                self._push_history(context)
             raise
         finally:
             self._log(load)
@@ -217,6 +227,17 @@ class LoadOperator(PipeOperator):
             context["ti"].xcom_push(key="report", value=_as_json(load))
         except Exception:  # why the load failed is what has to be seen
             self.log.exception("the report could not be pushed to XCom")
+
+    def _push_history(self, context: Context) -> None:
+        """Keep what the ledgers of the targets say, for the page that shows the report."""
+        if not self.do_xcom_push:
+            return
+        from zoopipe_airflow.history import LEDGER_KEY, histories_of
+
+        try:
+            context["ti"].xcom_push(key=LEDGER_KEY, value=histories_of(self._pipes))
+        except Exception:  # the load is what it is, whether or not its page can show others
+            self.log.warning("what the target remembers of earlier loads could not be kept", exc_info=True)
 
     def _log(self, load: Load) -> None:
         reports = _pipe_reports(load)

@@ -104,7 +104,7 @@ class RunShardOperator(GroupOperator, LoadOperator):
     @contextmanager
     def open_load(self, context: Context) -> Iterator[Pipe]:
         pipe = self.sharded(context).shard_pipe(self.shard)
-        self._facts = ()  # what is loaded, the task tells that publishes it
+        self.forget()  # what is loaded, the task tells that publishes it
         yield pipe
 
 

@@ -214,7 +214,7 @@ class ZooPipeParallelOperator(LoadOperator):
         """
         from zoopipe_airflow.triggers import DetachedLoadTrigger
 
-        self._facts = []
+        self.forget()
         attempt = context["ti"].try_number
         pipe = self.finished(self.pipe.build(self.renderer(context)), context)
         name = detached_name(pipe.load_id, attempt)
@@ -238,7 +238,7 @@ class ZooPipeParallelOperator(LoadOperator):
         from zoopipe_core import PipeReport, PipeStatus
         from zoopipe_core.detached import DetachedState
 
-        self._facts = []
+        self.forget()
         pipe = self.finished(self.pipe.build(self.renderer(context)), context)
         lost = PipeReport(status=PipeStatus.FAILED, notes=("the cluster knows nothing of this load any more",))
         state = DetachedState(lost) if event["state"] is None else DetachedState.from_dict(event["state"])

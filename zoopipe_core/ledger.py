@@ -31,26 +31,30 @@ _NEXT_STEPS = {
 }
 
 
-def loads(target: PathLike | Uri, table: str | None = None) -> list[LoadRecord]:
-    """All that is remembered of loads into a table or a file, in the order in which they began.
+def loads(
+    target: PathLike | Uri | OutputAdapter, table: str | None = None, *, latest: int | None = None
+) -> list[LoadRecord]:
+    """What is remembered of loads into a table or a file, in the order in which they began.
 
     Args:
-        target: the database, as for `SQLOutputAdapter`; or the path of a file.
-        table: the table; None for a file, and for a URL that names the table itself (``duckdb:///wh.db::flights``).
+        target: the database, as for `SQLOutputAdapter`; or the path of a file; or the adapter that writes either.
+        table: the table; None for a file or an adapter, and for a URL that names the table itself
+            (``duckdb:///wh.db::flights``).
+        latest: only the so many loads that began last; None: all.
 
     Raises:
         SpecError: there is no such kind of target, or it remembers nothing.
         DatabaseError, TargetError: it cannot be read.
     """
     ledger = _ledger(target, table)
-    return [] if ledger is None else ledger.records()
+    return [] if ledger is None else ledger.records(latest)
 
 
-def watermarks(target: PathLike | Uri, table: str | None = None) -> list[Mark]:
+def watermarks(target: PathLike | Uri | OutputAdapter, table: str | None = None) -> list[Mark]:
     """How far the sources with a watermark have come whose rows are in a table, by name.
 
     Args:
-        target: the database, or the file, as for `loads`.
+        target: the database, the file or the adapter, as for `loads`.
         table: the table.
 
     Raises:
@@ -60,9 +64,11 @@ def watermarks(target: PathLike | Uri, table: str | None = None) -> list[Mark]:
     return [] if ledger is None else ledger.marks()
 
 
-def _ledger(target: PathLike | Uri, table: str | None) -> Ledger | None:
+def _ledger(target: PathLike | Uri | OutputAdapter, table: str | None) -> Ledger | None:
     output: OutputAdapter
-    if table is None and isinstance(target, str | os.PathLike):
+    if isinstance(target, OutputAdapter):
+        output = target
+    elif table is None and isinstance(target, str | os.PathLike):
         output = resolve_output(target)
     else:
         from zoopipe_core.adapters.sql import SQLOutputAdapter

@@ -61,6 +61,7 @@ def test_a_killed_task_stops_within_two_seconds_and_publishes_nothing(run: Calla
     killer.join()
     assert task.state == "failed"
     assert PipeReport.from_dict(xcom(task, "report")).status is PipeStatus.ABORTED
+    assert xcom(task, "ledger") is None, "a task that is killed has looked at what its target remembers"
     assert sorted(path.name for path in folder.iterdir()) == [LEDGER, "begun", "users.csv"]
 
 

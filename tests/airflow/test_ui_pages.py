@@ -1,5 +1,6 @@
 """The pages as pure functions: whatever a report holds, it is shown as text, or is no report."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from zoopipe_airflow.pages.queries import Load, TaskKey
 from zoopipe_airflow.pages.render import render_load, render_loads, render_message
-from zoopipe_airflow.pages.reports import LoadReport, read_report
+from zoopipe_airflow.pages.reports import History, LoadReport, PastLoad, read_histories, read_report
 from zoopipe_core import PipeReport, PipeStatus
 from zoopipe_core.report import ExceptionInfo, RejectionSummary
 
@@ -47,7 +48,9 @@ def report(text: str, **changes: Any) -> PipeReport:
 def load(total: PipeReport | None, *pipes: PipeReport, text: str = "load", state: str | None = "failed") -> Load:
     shown = LoadReport(total, pipes) if total else None
     name = text.encode("utf-8", "replace").decode()  # as Airflow's database has it
-    return Load(TaskKey(name, name, name), state, 1, NOON, NOON + timedelta(seconds=5), shown)
+    past = PastLoad(text, text, 2, 10, 9, 1, NOON, None)
+    histories = (History(text, (text,), (past, replace(past, load_id="another", committed_at=NOON))),)
+    return Load(TaskKey(name, name, name), state, 1, NOON, NOON + timedelta(seconds=5), shown, histories)
 
 
 class Page(HTMLParser):
@@ -106,6 +109,13 @@ def test_the_page_of_a_load_says_what_became_of_its_rows_and_where_they_went() -
         "2026-01-31 12:00:00 – 2026-01-31 12:00:04",
     ):
         assert words in text
+
+
+def test_the_page_of_a_load_says_what_its_target_remembers() -> None:
+    text = Page(render_load(load(report("x"), text="day 1"))).text
+    assert "Loads that day 1 remembers status load id loaded rejected attempt began (UTC) published (UTC)" in text
+    assert "day 1 this one 9 1 2 2026-01-31 12:00:00 –" in text
+    assert "another 9 1 2 2026-01-31 12:00:00 2026-01-31 12:00:00" in text
 
 
 def test_few_rows_are_not_called_none() -> None:
@@ -173,6 +183,21 @@ def test_whatever_an_xcom_holds_it_is_a_report_that_can_be_shown_or_none(changes
 @given(json_values)
 def test_other_values_are_no_report(value: Any) -> None:
     assert read_report(value) is None
+
+
+PAST = {
+    "load_id": "day 1", "status": "completed", "attempt": 1, "read_rows": 3, "loaded_rows": 2, "rejected_rows": 1,
+    "started_at": "0001-01-01T00:00:00+00:00", "committed_at": "9999-12-31T23:59:59-12:00",
+}  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*PAST, "target", "load_ids", "loads"]), json_values, max_size=3))
+def test_whatever_an_xcom_holds_it_is_what_targets_remember_or_nothing(changes: Any) -> None:
+    history = {"target": "out", "load_ids": [None, "day 1"], "loads": [PAST | changes]}
+    for value in ([history], [history | changes], changes, json.dumps([history])):
+        found = read_histories(value)
+        render_load(replace(load(None), histories=found))
+    assert read_histories([{"target": "out", "load_ids": [None], "loads": [PAST]}])[0].loads[0].load_id == "day 1"
 
 
 def test_a_report_is_read_back_as_it_was() -> None:

@@ -1,6 +1,7 @@
 """What the pages find in Airflow's database, after real DAG runs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,15 @@ def test_loads_are_found_latest_first_page_by_page(run: Callable[..., Any], fold
         assert (failed.state, last.state) == ("failed", "success")
         assert failed.report is not None
         assert failed.report.total.status is PipeStatus.FAILED
-        assert find_load(session, failed.key) == failed
+        found = find_load(session, failed.key)
+        assert found is not None
+        assert replace(found, histories=()) == failed
+        [history] = found.histories
+        assert history.target.endswith("users.jsonl")
+        assert [(past.load_id, past.status, past.loaded_rows) for past in history.loads] == [
+            (f"loads_users/load/{runs[0]}", "completed", ROWS)
+        ]
+        assert history.load_ids == (f"loads_users/load/{runs[1]}",)
         assert [load.key for load in earlier_loads(session, last.key, 2)] == [failed.key, rest[0].key]
 
         [without] = recent_loads(session, {"builds_no_pipe"}, 1)

@@ -390,6 +390,15 @@ def test_loads_of_a_url_with_a_table_and_of_none(database_uri: str, tmp_path: Pa
         loads(lambda: database_uri)
 
 
+def test_the_latest_loads_can_be_asked_for_by_the_adapter_that_writes_them(database_uri: str, tmp_path: Path) -> None:
+    for target in (SQLOutputAdapter(database_uri, "t", mode="append"), JSONOutputAdapter(tmp_path / "t.jsonl")):
+        for day in (1, 2, 3):
+            assert Pipe(people(tmp_path, day), target, None, Person, load_id=f"day {day}").run()
+        assert [record.load_id for record in loads(target)] == ["day 1", "day 2", "day 3"]
+        assert [record.load_id for record in loads(target, latest=2)] == ["day 2", "day 3"]
+        assert len(loads(target, latest=9)) == 3
+
+
 @pytest.mark.parametrize("database_uri", ["duckdb", "postgresql"], indirect=True)
 def test_each_schema_has_a_ledger_of_its_own(database_uri: str, tmp_path: Path) -> None:
     execute(database_uri, "CREATE SCHEMA analytics")

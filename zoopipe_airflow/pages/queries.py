@@ -13,8 +13,9 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, select
 from sqlalchemy.orm import aliased
 
+from zoopipe_airflow.history import LEDGER_KEY
 from zoopipe_airflow.links import LINK_KEY, report_path
-from zoopipe_airflow.pages.reports import LoadReport, read_report
+from zoopipe_airflow.pages.reports import History, LoadReport, read_histories, read_report
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -52,6 +53,7 @@ class Load:
         started_at: when this try began; None if it has not.
         ended_at: when it ended; None if it has not.
         report: None if it has left none.
+        histories: what the targets remembered when it ended.
     """
 
     key: TaskKey
@@ -60,6 +62,7 @@ class Load:
     started_at: datetime | None
     ended_at: datetime | None
     report: LoadReport | None = None
+    histories: tuple[History, ...] = ()
 
     @property
     def has_ended(self) -> bool:
@@ -74,7 +77,7 @@ class Load:
 
 def find_load(session: Session, key: TaskKey) -> Load | None:
     """The load of a task instance; None if there is no such task instance."""
-    found = _loads(session, _instances().where(*_is(key)))
+    found = _loads(session, _instances().where(*_is(key)), with_histories=True)
     return found[0] if found else None
 
 
@@ -157,7 +160,7 @@ def _joined(xcom: Any) -> list[Any]:
     ]
 
 
-def _loads(session: Session, instances: Select[Any]) -> list[Load]:
+def _loads(session: Session, instances: Select[Any], *, with_histories: bool = False) -> list[Load]:
     """The loads of task instances, in their order."""
     rows = session.execute(instances).all()
     values: dict[tuple[int, str, int, str], object] = {}
@@ -167,7 +170,7 @@ def _loads(session: Session, instances: Select[Any]) -> list[Load]:
         ).where(
             XComModel.dag_run_id.in_({row.dag_run_id for row in rows}),
             XComModel.task_id.in_({row.task_id for row in rows}),
-            XComModel.key.in_(_REPORT_KEYS),
+            XComModel.key.in_((*_REPORT_KEYS, LEDGER_KEY) if with_histories else _REPORT_KEYS),
         )
         values = {(run, task, index, key): value for run, task, index, key, value in session.execute(found)}
     loads = []
@@ -181,6 +184,7 @@ def _loads(session: Session, instances: Select[Any]) -> list[Load]:
                 started_at=row.start_date,
                 ended_at=row.end_date,
                 report=next((report for report in reports if report is not None), None),
+                histories=read_histories(values.get((row.dag_run_id, row.task_id, row.map_index, LEDGER_KEY))),
             )
         )
     return loads

@@ -182,4 +182,7 @@ def _duration(seconds: float) -> str:
 
 
 def _moment(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:  # at an end of the calendar
+        return time.isoformat()

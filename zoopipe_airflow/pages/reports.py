@@ -7,15 +7,16 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from zoopipe_core import PipeReport
 
-__all__ = ["LoadReport", "read_report"]
+__all__ = ["History", "LoadReport", "PastLoad", "read_histories", "read_report"]
 
 # What each report of a load has, of whatever version, and hardly anything else.
 _TELLING = ("status", "source", "target", "read_rows", "loaded_rows")
@@ -27,6 +28,49 @@ class LoadReport:
 
     total: PipeReport
     pipes: tuple[PipeReport, ...] = ()
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True)
+class PastLoad:
+    """One load in the ledger of a target; see `zoopipe_core.ledger.LoadRecord`."""
+
+    load_id: str
+    status: str
+    attempt: Count
+    read_rows: Count
+    loaded_rows: Count
+    rejected_rows: Count
+    started_at: datetime | None
+    committed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a target remembered when the task ended: the latest load first; `load_ids` are those of the task's own."""
+
+    target: str
+    load_ids: tuple[str | None, ...]
+    loads: tuple[PastLoad, ...]
+
+
+_histories = TypeAdapter(tuple[History, ...])
+
+
+def read_histories(value: object) -> tuple[History, ...]:
+    """What an XCom of `zoopipe_airflow.history` holds; nothing if it holds something else.
+
+    >>> read_histories([{"target": "out.csv", "load_ids": ["a"], "loads": []}])[0].target
+    'out.csv'
+    >>> read_histories("<script>"), read_histories(None), read_histories([{"target": 1}])
+    ((), (), ())
+    """
+    try:
+        return _histories.validate_json(value) if isinstance(value, str) else _histories.validate_python(value)
+    except ValidationError:
+        return ()
 
 
 def read_report(value: object) -> LoadReport | None:

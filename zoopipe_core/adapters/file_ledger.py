@@ -55,11 +55,12 @@ class FileLedger(Ledger):
     def find(self, load_id: str) -> LoadRecord | None:
         return next((record for record in self.records() if record.load_id == load_id), None)
 
-    def records(self) -> list[LoadRecord]:
+    def records(self, latest: int | None = None) -> list[LoadRecord]:
         state = state_of(self._target)
+        records = self._read()
         return [
             replace(record, status=REPLACED) if record.status == COMPLETED and record.state != state else record
-            for record in self._read()
+            for record in (records if latest is None else records[max(0, len(records) - latest) :])
         ]
 
     def _read(self) -> list[LoadRecord]:

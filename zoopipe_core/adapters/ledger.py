@@ -208,8 +208,11 @@ class Ledger(ABC):
         """
 
     @abstractmethod
-    def records(self) -> list[LoadRecord]:
-        """All records of the target, in the order in which the loads began.
+    def records(self, latest: int | None = None) -> list[LoadRecord]:
+        """The records of the target, in the order in which the loads began.
+
+        Args:
+            latest: only of so many loads that began last; None: all.
 
         Raises:
             DatabaseConnectionError, TargetError: the ledger cannot be read.

@@ -160,9 +160,12 @@ class LedgerTable:
         found = self._read(f"AND {quote('load_id')} = {self.database.mark(1)}", [load_id])
         return found[0] if found else None
 
-    def records(self) -> list[LoadRecord]:
-        """All records of the target, in the order in which the loads began."""
-        return self._read(f"ORDER BY {quote('started_at')}, {quote('load_id')}", [])
+    def records(self, latest: int | None = None) -> list[LoadRecord]:
+        """As `Ledger.records`."""
+        if latest is None:
+            return self._read(f"ORDER BY {quote('started_at')}, {quote('load_id')}", [])
+        rest = f"ORDER BY {quote('started_at')} DESC, {quote('load_id')} DESC LIMIT {int(latest)}"
+        return self._read(rest, [])[::-1]
 
     def _read(self, rest: str, parameters: Sequence[str]) -> list[LoadRecord]:
         database = self.database
@@ -316,10 +319,10 @@ class SQLLedger(Ledger):
         except SourceNotFoundError:  # the file is still to be made
             return None
 
-    def records(self) -> list[LoadRecord]:
+    def records(self, latest: int | None = None) -> list[LoadRecord]:
         try:
             with self._open(True) as table:
-                return table.records()
+                return table.records(latest)
         except SourceNotFoundError:
             return []
 
