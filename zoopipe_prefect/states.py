@@ -12,7 +12,7 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
-from prefect.transactions import Transaction
+from prefect.transactions import Transaction, get_transaction
 
 from zoopipe_core import PipeReport
 from zoopipe_prefect.compatibility import SYNC
@@ -101,8 +101,8 @@ def _persisted(data: Any) -> Any:
     Prefect writes what a task returns under the key of its cache, and with `NO_CACHE` there is none: the state would
     name a file that nobody has written.
     """
-    context = TaskRunContext.get()
-    if context is None or not context.persist_result:
+    context, transaction = TaskRunContext.get(), get_transaction()
+    if context is None or not context.persist_result or (transaction is not None and transaction.key):
         return data
     record = context.result_store.create_result_record(data)
     try:

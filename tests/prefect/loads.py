@@ -26,6 +26,19 @@ class Slow(BaseHook):
         return entries
 
 
+class FailOnce(BaseHook):
+    """The first load of all that comes here fails in a way that can pass."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
+        if not self.mark.exists():
+            self.mark.touch()
+            raise ConnectionError("not yet")
+        return entries
+
+
 class DieOnce(BaseHook):
     """The first worker of all that comes here ends without a word."""
 

@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from tests.databases import execute
-from tests.prefect.loads import User
-from zoopipe_core import BaseHook, Pipe, SQLInputAdapter, SQLOutputAdapter
+from tests.prefect.loads import FailOnce, User
+from zoopipe_core import Pipe, SQLInputAdapter, SQLOutputAdapter
 from zoopipe_core.errors import LoadFailedError
 from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import ZooPipeLoad, parallelize_pipe, run_pipe, run_pipes
@@ -19,17 +19,6 @@ pytestmark = [
     # Prefect opens a client for each artifact and leaves it to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
-
-
-class FailOnce(BaseHook):
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
-        if not self.mark.exists():
-            self.mark.touch()
-            raise ConnectionError("not yet")
-        return entries
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_several_pipes_are_one_task_with_a_report_for_each(parts: list[Pipe], fo
     ]
 
 
-@pytest.mark.parametrize("engine", ["multiprocess", "zoosync", ThreadEngine()], ids=str)
+@pytest.mark.parametrize("engine", ["zoosync", ThreadEngine()], ids=str)
 def test_a_pipe_by_several_workers_loads_what_one_would(engine: BaseEngine | str, many: Pipe, folder: Path) -> None:
     @flow
     def nightly() -> Any:

@@ -8,9 +8,10 @@ import pytest
 from prefect import flow
 from pydantic import BaseModel
 
-from tests.prefect.loads import DieOnce, User, artifact, attempts
+from tests.prefect.loads import DieOnce, FailOnce, User, artifact, attempts
 from zoopipe_core import Pipe, SQLOutputAdapter, ZoopipeError, errors
 from zoopipe_core.errors import LoadFailedError
+from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import parallelize_pipe, run_pipe, run_pipes
 from zoopipe_prefect.states import LASTING_FAULTS, fault_can_pass
 
@@ -55,7 +56,7 @@ def test_only_faults_that_can_pass_are_tried_again(manner: str, fault: str, fold
     pipe, name = failing(fault, folder), f"{manner} {fault}"
     calls = {
         "run_pipe": lambda: run_pipe.with_options(retry_delay_seconds=0)(pipe, name=name),
-        "run_pipes": lambda: run_pipes.with_options(retry_delay_seconds=0)([pipe], "zoosync", name=name),
+        "run_pipes": lambda: run_pipes.with_options(retry_delay_seconds=0)([pipe], ThreadEngine(), name=name),
         "parallelize_pipe": lambda: parallelize_pipe.with_options(retry_delay_seconds=0)(pipe, 1, "zoosync", name=name),
     }
     with pytest.raises(LoadFailedError, match=fault):
@@ -71,12 +72,13 @@ def test_a_load_whose_worker_died_is_loaded_by_the_next_try(folder: Path) -> Non
     assert (folder / "users.jsonl").read_text() == '{"id":1}\n{"id":2}\n'
 
 
-def test_a_shard_whose_worker_died_is_run_again_within_the_task(folder: Path) -> None:
-    pipe = Pipe("users.csv", "users.jsonl", None, User, pre_validation_hooks=[DieOnce(folder / "died")])
-    result = flow(lambda: parallelize_pipe(pipe, 1, retries=1, name="shard died"), name="nightly")()
+def test_a_shard_that_failed_is_run_again_within_the_task(folder: Path) -> None:
+    pipe = Pipe("users.csv", "users.jsonl", None, User, pre_validation_hooks=[FailOnce(folder / "failed")])
+    task = parallelize_pipe.with_options(retries=0)
+    result = flow(lambda: task(pipe, 1, ThreadEngine(), retries=1, name="shard failed"), name="nightly")()
     assert [shard["attempt"] for shard in result["pipes"]] == [2]
-    assert attempts("load-shard-died") == 1
-    assert artifact("load-shard-died").description == "COMPLETED"
+    assert attempts("load-shard-failed") == 1
+    assert artifact("load-shard-failed").description == "COMPLETED"
 
 
 @pytest.mark.parametrize("task", [run_pipe, run_pipes, parallelize_pipe], ids=lambda task: task.name)
