@@ -7,15 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
 from pydantic import BaseModel, SecretStr
 
+from zoopipe_airflow.decorators import zoopipe_task
 from zoopipe_airflow.engines import check_engine, open_engine
+from zoopipe_airflow.groups import zoopipe_task_group
 from zoopipe_airflow.imports import load_object
 from zoopipe_airflow.load_ids import load_id_of
 from zoopipe_airflow.operators import ZooPipeManagerOperator, ZooPipeOperator, ZooPipeParallelOperator
 from zoopipe_airflow.sources import PipeSource, PipesSource
 from zoopipe_airflow.templates import describe_pipe, render_pipe
 from zoopipe_core import (
+    BaseEngine,
     BaseHook,
     CSVInputAdapter,
     CSVOutputAdapter,
@@ -27,6 +32,7 @@ from zoopipe_core import (
     ZoopipeError,
     ZoosyncPoolEngine,
 )
+from zoopipe_core.engines.dask import DaskEngine
 
 PASSWORD = "ein-geheimnis"
 
@@ -131,6 +137,54 @@ def test_what_airflow_shows_is_the_same_for_each_parse_and_has_no_secret() -> No
     assert PASSWORD not in shown
     assert "0x" not in shown
     assert "SELECT '{{ ds }}'" in shown
+
+
+def of_a_file(path: str) -> Pipe:
+    return Pipe(path, None)
+
+
+class OwnEngine(BaseEngine):
+    @property
+    def capacity(self) -> int:
+        return 1
+
+    def launch(self, task: Any) -> Any:
+        raise NotImplementedError
+
+
+class BuildsEngine:
+    def __call__(self) -> BaseEngine:
+        return OwnEngine()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        OwnEngine,
+        lambda: MultiProcessEngine(3),
+        lambda: ZoosyncPoolEngine(2),
+        lambda: DaskEngine("tcp://scheduler:8786"),
+        lambda: lambda: OwnEngine(),
+        lambda: partial(MultiProcessEngine, 3),
+        lambda: partial(OwnEngine),
+        lambda: MultiProcessEngine,
+        BuildsEngine,
+    ],
+)
+def test_what_is_stored_of_a_mapped_task_is_the_same_for_each_parse(make: Any) -> None:
+    def parse() -> tuple[Any, str]:
+        with DAG("mapped", schedule=None) as dag:
+            pipe = Pipe("users.csv", SQLOutputAdapter(lambda: PASSWORD, "users"), schema_model=User)
+            ZooPipeParallelOperator.partial(task_id="a", pipe=pipe, engine=make()).expand(workers=[1, 2])
+            ZooPipeManagerOperator.partial(task_id="b", engine=make()).expand(pipes=[[pipe], [warehouse]])
+            zoopipe_task(of_a_file, engine=make()).expand(path=["a.csv", "b.csv"])
+            zoopipe_task_group(partial(warehouse, PASSWORD), 2)
+        return dag, json.dumps(DagSerialization.to_dict(dag), sort_keys=True)
+
+    first, second = parse(), parse()  # what the first is made of lives on, so the second lies elsewhere
+    assert first[1] == second[1]
+    assert "0x" not in first[1]
+    assert PASSWORD not in first[1].replace("PASSWORD", "")
 
 
 def test_an_operator_keeps_what_airflow_would_call_to_itself() -> None:

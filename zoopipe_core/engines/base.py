@@ -100,3 +100,7 @@ class BaseEngine(ABC):
     def close(self) -> None:
         """End all workers, and release what the engine holds. It may be used again afterwards."""
         return
+
+    def __repr__(self) -> str:
+        """The same in each process, and without secrets: schedulers keep it, and take another one for a change."""
+        return f"{type(self).__name__}()"
