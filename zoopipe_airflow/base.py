@@ -3,13 +3,15 @@
 execute ─▶ build ─▶ run ─▶ report ─▶ return value (XCom)
                      │  ▲      └ failed, killed, skipped ─▶ XCom `report`, then the error
       log every few  │  │
-      seconds      ◀─┘  └─ on_kill: a flag, looked at four times a second
+      seconds      ◀─┘  └─ on_kill: a flag; the supervisor is gone: both looked at four times a second
 
 What only a running task needs is imported when it runs: this module is loaded by each process that parses a DAG.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -207,12 +209,13 @@ class LoadOperator(PipeOperator):
 
     def _watcher(self, load: Load) -> Callable[[PipeReport], None]:
         logged = 0.0
+        supervisor = _supervisor()
 
         def update(report: PipeReport) -> None:
             nonlocal logged
             if report.is_finished:
                 return
-            if self._killed:
+            if self._killed or (supervisor is not None and os.getppid() != supervisor):
                 load.shutdown(KILL_SECONDS)
             elif report.duration_seconds - logged >= LOG_SECONDS:
                 logged = report.duration_seconds
@@ -247,6 +250,18 @@ class LoadOperator(PipeOperator):
                 self.log.info("%s", each)
             self.log.info("::endgroup::")
         self.log.info("%s", load.report)
+
+
+def _supervisor() -> int | None:
+    """The process that supervises this one, and would tell it to end; None if nobody does, as in `dag.test()`.
+
+    Airflow lets a task whose supervisor was killed run on, beside the one that is started in its place.
+    """
+    try:
+        is_supervised = stat.S_ISSOCK(os.fstat(0).st_mode)  # by which a task talks to its supervisor
+    except OSError:
+        return None
+    return os.getppid() if is_supervised else None
 
 
 def _pipe_reports(load: Load) -> list[PipeReport]:

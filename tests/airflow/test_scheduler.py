@@ -108,13 +108,15 @@ def test_a_task_that_is_marked_failed_leaves_neither_a_process_nor_a_row(
     real_airflow: RealAirflow, begun: dict[str, Begun]
 ) -> None:
     run = begun["failed"]
+    target = run.folder / "users.jsonl"
     workers = [number_of(path) for path in real_airflow.wait_for_files(run.folder, "worker-*", 2)]
     [task] = [number_of(path) for path in run.folder.glob("task-*")]
+    target.write_text(OLD)
     path = f"dags/{run.dag_id}/dagRuns/{run.run_id.replace('+', '%2B')}/taskInstances/load"
     real_airflow.call("PATCH", path, {"new_state": "failed"})
     # A heartbeat a second; two seconds for the load to end; five until Airflow kills it. The machine may be busy.
     wait_until_gone([*workers, task], 30)
-    assert names(run.folder) == []
+    assert (names(run.folder), target.read_text()) == (["users.jsonl"], OLD)
     assert real_airflow.task(run.dag_id, run.run_id)["state"] == "failed"
 
 
