@@ -278,8 +278,23 @@ class Database(ABC):
     def insert(self, sql: str) -> int:
         """Run an INSERT, UPDATE or DELETE; returns how many rows it has put in, changed or removed."""
 
+    def make_room(self) -> None:
+        """Let this connection have the memory that joining many rows takes; before its first temporary table."""
+        return
+
+    def count(self, table: TableName) -> int | None:
+        """The rows of a table that this transaction has made and filled; None if `ingest` knows it as well."""
+        return int(self.execute(f"SELECT count(*) FROM {table.sql}")[0][0])  # noqa: S608  quoted
+
     def count_inserted(self, table: TableName) -> int | None:
         """The rows that this transaction has put into a table with triggers; None if `ingest` knows it as well."""
+        return None
+
+    def differs(self, column: str, type_name: str) -> str | None:
+        """A condition: a column of the rows `old` and `new`, of the same type, does not hold the very same value.
+
+        Equal is not enough: 0.0 is equal to -0.0. None: it costs as much to find that out as to update the row.
+        """
         return None
 
     def belongings(self, table: TableName, columns: Collection[str]) -> list[str]:

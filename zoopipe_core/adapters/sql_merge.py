@@ -1,42 +1,57 @@
 """Merging: rows whose key is in the table take the place of what is there, the others are added.
 
+    staged ─▶ keys: none empty, each once ─▶ compared with the table ─▶ UPDATE what differs ─▶ INSERT what is new
+
 The rows are in a temporary table, with their place in the load; the target is locked against other writers. Keys are
-compared as the database compares them.
+compared as the database compares them. A row that is in the table as it comes is not written again, where the database
+can tell: with PostgreSQL a row costs its log and its indexes each time that it is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import pyarrow as pa
+
+from zoopipe_core.adapters.sql_columns import TargetColumn
 from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.errors import TableMismatchError, TargetError, UnsupportedValueError
 
-__all__ = ["ROW", "merge"]
+__all__ = ["ROW", "MergeTarget", "merge"]
 
 ROW = "_zoopipe_row"
 """The column of the temporary table that holds the place of a row in the load."""
 
 
-def merge(
-    database: Database,
-    target: TableName,
-    staged: str,
-    columns: Sequence[str],
-    key: Sequence[str],
-    on_duplicate: str,
-    label: str,
-) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class MergeTarget:
+    """What is merged into.
+
+    Attributes:
+        database: within a transaction.
+        table: that gets the rows.
+        columns: those that the rows have.
+        key: the names of those of them that tell rows apart.
+        label: what messages call the table.
+    """
+
+    database: Database
+    table: TableName
+    columns: Sequence[TargetColumn]
+    key: Sequence[str]
+    label: str
+
+
+def merge(target: MergeTarget, staged: str, on_duplicate: str, *, fires_triggers: bool) -> tuple[str, ...]:
     """Merge the rows of a temporary table into a table.
 
     Args:
-        database: within a transaction.
         target: the table.
-        staged: the temporary table, quoted; it is used up.
-        columns: the columns that both have.
-        key: those of them that tell rows apart.
+        staged: the temporary table, quoted, with the columns of `target` and `ROW`; it is used up.
         on_duplicate: which of several rows of one key counts: the ``"first"``, the ``"last"``, or none (``"fail"``).
-        label: what messages call the target.
+        fires_triggers: the table has triggers: rows are updated even if they are the same already.
 
     Returns:
         What was done, for the report.
@@ -46,55 +61,67 @@ def merge(
         TableMismatchError: the table has several rows of one key.
         TargetError: the rows do not add up.
     """
-    return _Merge(database, target, staged, columns, key, label).run(on_duplicate)
+    return _Merge(target, staged, fires_triggers).run(on_duplicate)
 
 
 class _Merge:
-    def __init__(
-        self,
-        database: Database,
-        target: TableName,
-        staged: str,
-        columns: Sequence[str],
-        key: Sequence[str],
-        label: str,
-    ) -> None:
-        self._database, self._target, self._staged, self._label = database, target.sql, staged, label
-        self._columns, self._key = list(columns), list(key)
+    def __init__(self, target: MergeTarget, staged: str, fires_triggers: bool) -> None:
+        self._database, self._label, self._key = target.database, target.label, list(target.key)
+        self._target, self._staged, self._columns = target.table.sql, staged, target.columns
+        self._fires_triggers = fires_triggers
+        self._changed = [column for column in target.columns if column.name not in target.key]
+        self._differs = self._condition()
+
+    def _condition(self) -> str:
+        """Which of the rows whose key is there are to be updated."""
+        if not self._changed:
+            return "1 = 0"
+        told = [self._database.differs(column.name, column.type_name) for column in self._changed]
+        known = [condition for condition in told if condition is not None]
+        return "1 = 1" if self._fires_triggers or len(known) < len(told) else f"({' OR '.join(known)})"
 
     def run(self, on_duplicate: str) -> tuple[str, ...]:
-        self._refuse_nulls()
-        dropped = self._settle_duplicates(on_duplicate)
-        rows = self._count(f"SELECT count(*) FROM {self._staged}")  # noqa: S608  all of it quoted, here and below
-        known = self._count(
-            f"SELECT count(*) FROM {self._staged} AS new WHERE EXISTS (SELECT 1 FROM {self._target} AS old"  # noqa: S608
-            f" WHERE {self._same('old', 'new')})"
-        )
-        updated = self._update() if known else 0
-        inserted = self._insert() if known < rows else 0
-        if updated > known:
+        rows, dropped = self._settle_keys(on_duplicate)
+        known, differing, pairs = self._compare()
+        updated = self._update() if differing else 0
+        inserted = self._insert()
+        known = rows - inserted if known is None else known
+        if pairs > known:
             raise TableMismatchError(
                 f"{self._label} has several rows of one key ({', '.join(self._key)}): {known:,} keys of the load are "
-                f"those of {updated:,} rows. Make the key unique, or name more columns in key=[...]"
+                f"those of {pairs:,} rows. Make the key unique, or name more columns in key=[...]"
             )
-        if updated + inserted != rows:
+        if updated != differing or pairs + inserted != rows:
             raise TargetError(
-                f"{rows:,} rows were to be merged into {self._label}, but {updated:,} were updated and {inserted:,} "
-                "inserted (does a trigger drop some?); nothing was published"
+                f"{rows:,} rows were to be merged into {self._label}, {differing:,} of them into rows that differ, but "
+                f"{updated:,} were updated and {inserted:,} inserted (does a trigger drop some?); nothing was published"
             )
-        notes = [f"merged: {inserted:,} rows inserted, {updated:,} updated"]
+        same = f", {pairs - updated:,} were the same already" if pairs > updated else ""
+        notes = [f"merged: {inserted:,} rows inserted, {updated:,} updated{same}"]
         if dropped:
             notes.append(f"{dropped:,} rows of a key that stands twice in the load gave way to the {on_duplicate} one")
         return tuple(notes)
 
-    def _refuse_nulls(self) -> None:
-        for name in self._key:
-            empty = self._count(f"SELECT count(*) FROM {self._staged} WHERE {quote(name)} IS NULL")  # noqa: S608
-            if empty:
+    # ---- the keys of the load ---------------------------------------------------------------------------------
+
+    def _settle_keys(self, on_duplicate: str) -> tuple[int, int]:
+        """Make sure that each row has a key of its own; returns how many rows are left, and how many went."""
+        first = next(column for column in self._columns if column.name == self._key[0])
+        # Sorting numbers takes a third of the time of grouping them; sorting texts depends on their language.
+        sorts = len(self._key) == 1 and pa.types.is_primitive(first.given)
+        counts = [f"count({quote(name)})" for name in self._key]
+        counts += [f"count(DISTINCT {quote(self._key[0])})"] if sorts else []
+        rows, *filled = self._counts(f"SELECT count(*), {', '.join(counts)} FROM {self._staged}")  # noqa: S608  quoted
+        for name, count in zip(self._key, filled, strict=False):
+            if count < rows:
                 raise UnsupportedValueError(
-                    f"{empty:,} rows for {self._label} have no value in {name!r}, which is part of the key; let the "
-                    "model reject them, or leave the column out of key=[...]"
+                    f"{rows - count:,} rows for {self._label} have no value in {name!r}, which is part of the key; let "
+                    "the model reject them, or leave the column out of key=[...]"
                 )
+        if sorts and filled[-1] == rows:
+            return rows, 0
+        dropped = self._settle_duplicates(on_duplicate)
+        return rows - dropped, dropped
 
     def _settle_duplicates(self, on_duplicate: str) -> int:
         """Leave one row of each key; returns how many went."""
@@ -121,20 +148,32 @@ class _Merge:
             f" WHERE {self._same('one', 'other')} AND one.{quote(ROW)} {later} other.{quote(ROW)})"
         )
 
+    # ---- the rows ---------------------------------------------------------------------------------------------
+
+    def _compare(self) -> tuple[int | None, int, int]:
+        """Look for the rows in the table.
+
+        Returns:
+            How many are there, by their key: None if that is all but those that will be inserted, as no trigger drops
+            any. How many rows of the table they differ from, and of how many these have the key.
+        """
+        known = [f"count(DISTINCT new.{quote(ROW)})"] if self._fires_triggers else []
+        differing = f"count(CASE WHEN {self._differs} THEN 1 END)"
+        found = self._counts(
+            f"SELECT {', '.join([*known, differing])}, count(*) FROM {self._staged} AS new"  # noqa: S608
+            f" JOIN {self._target} AS old ON {self._same('old', 'new')}"
+        )
+        return (found[0] if known else None), found[-2], found[-1]
+
     def _update(self) -> int:
-        changed = [name for name in self._columns if name not in self._key]
-        if not changed:
-            return self._count(
-                f"SELECT count(*) FROM {self._target} AS old WHERE EXISTS (SELECT 1 FROM {self._staged} AS new"  # noqa: S608
-                f" WHERE {self._same('old', 'new')})"
-            )
-        values = ", ".join(f"{quote(name)} = new.{quote(name)}" for name in changed)
+        values = ", ".join(f"{quote(column.name)} = new.{quote(column.name)}" for column in self._changed)
         return self._database.insert(
-            f"UPDATE {self._target} AS old SET {values} FROM {self._staged} AS new WHERE {self._same('old', 'new')}"  # noqa: S608
+            f"UPDATE {self._target} AS old SET {values} FROM {self._staged} AS new"  # noqa: S608
+            f" WHERE {self._same('old', 'new')} AND {self._differs}"
         )
 
     def _insert(self) -> int:
-        names = ", ".join(map(quote, self._columns))
+        names = ", ".join(quote(column.name) for column in self._columns)
         return self._database.insert(
             f"INSERT INTO {self._target} ({names}) SELECT {names} FROM {self._staged} AS new WHERE NOT EXISTS ("  # noqa: S608
             f"SELECT 1 FROM {self._target} AS old WHERE {self._same('old', 'new')}) ORDER BY {quote(ROW)}"
@@ -143,5 +182,5 @@ class _Merge:
     def _same(self, one: str, other: str) -> str:
         return " AND ".join(f"{one}.{quote(name)} = {other}.{quote(name)}" for name in self._key)
 
-    def _count(self, sql: str) -> int:
-        return int(self._database.execute(sql)[0][0])
+    def _counts(self, sql: str) -> list[int]:
+        return [int(count) for count in self._database.execute(sql)[0]]

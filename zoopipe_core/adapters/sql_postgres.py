@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from zoopipe_core.adapters.sql_belongings import statements_for
 from zoopipe_core.adapters.sql_connect import DatabaseURL
@@ -26,11 +25,11 @@ from zoopipe_core.adapters.sql_database import (
     unique_names,
 )
 from zoopipe_core.adapters.sql_names import TableName, quote
-from zoopipe_core.adapters.sql_postgres_types import decimal_type, jsonb, loose_json, recipe
+from zoopipe_core.adapters.sql_postgres_copy import first_nul, pieces
+from zoopipe_core.adapters.sql_postgres_types import differs, loose_json, parse_type, recipe, type_name
 from zoopipe_core.adapters.sql_select import Rewrite, Select
 from zoopipe_core.adapters.sql_staging import lock_key, remove_dead
-from zoopipe_core.adapters.sql_types import AWARE, NAIVE, first
-from zoopipe_core.batches.types import DEFAULT_DECIMAL, ColumnType
+from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
     DatabaseConnectionError,
     DatabaseError,
@@ -44,35 +43,8 @@ __all__ = ["PostgreSQL"]
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 30
-
-_TYPES: dict[pa.DataType, str] = {
-    pa.bool_(): "boolean",
-    pa.int16(): "smallint",
-    pa.int32(): "integer",
-    pa.int64(): "bigint",
-    pa.float32(): "real",
-    pa.float64(): "double precision",
-    pa.string(): "text",
-    pa.binary(): "bytea",
-    pa.date32(): "date",
-    pa.time64("us"): "time without time zone",
-    NAIVE: "timestamp without time zone",
-    AWARE: "timestamp with time zone",
-    pa.duration("us"): "interval",
-    pa.uuid(): "uuid",
-    pa.json_(): "json",
-}
-_BY_NAME = {name: kind for kind, name in _TYPES.items()}
-_WIDER: dict[pa.DataType, str] = {
-    pa.int8(): "smallint",
-    pa.uint8(): "smallint",
-    pa.uint16(): "integer",
-    pa.uint32(): "bigint",
-    pa.uint64(): "numeric(20,0)",
-    pa.null(): "text",
-}
-_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
-_VARCHAR = re.compile(r"character varying\((\d+)\)")
+# What a load that stages its rows may have, unless the server gives more: by default they are joined by way of files.
+_ROOM = "('work_mem', '64MB'), ('temp_buffers', '128MB')"
 # The driver's own errors carry no state that would say so.
 _LOST = re.compile("(server closed|no|terminating) (the )?connection|connection to (the )?server")
 _NOISE = re.compile(
@@ -319,26 +291,13 @@ class PostgreSQL(Database):
         return TableName(table.table, schema)
 
     def type_name(self, kind: pa.DataType) -> str | None:
-        if pa.types.is_decimal(kind):
-            return f"numeric({kind.precision},{kind.scale})" if 0 <= kind.scale <= kind.precision else None
-        return _TYPES.get(kind) or _WIDER.get(kind)
+        return type_name(kind)
 
     def parse_type(self, name: str) -> SQLType:
-        if match := _NUMERIC.fullmatch(name):
-            precision, scale = int(match.group(1)), int(match.group(2))
-            return SQLType(name, decimal_type(precision, scale) if scale <= precision <= 76 else None)
-        if name == "numeric":
-            return SQLType(name, DEFAULT_DECIMAL, any_decimal=True)
-        if match := _VARCHAR.fullmatch(name):
-            return SQLType(name, pa.string(), max_length=int(match.group(1)))
-        if name == "character varying":
-            return SQLType(name, pa.string())
-        if name == "jsonb":
-            return SQLType(name, pa.json_(), encode=jsonb)
-        return SQLType(name, _BY_NAME.get(name))
+        return parse_type(name)
 
     def ingest(self, table: TableName, chunk: Sequence[pa.RecordBatch], *, temporary: bool) -> int:
-        reader = pa.RecordBatchReader.from_batches(chunk[0].schema, chunk)
+        reader = pa.RecordBatchReader.from_batches(chunk[0].schema, pieces(chunk))
         place = {"temporary": True} if temporary else {"db_schema_name": table.schema}
         with self._errors(), self._connection.cursor() as cursor:
             return int(cursor.adbc_ingest(table.table, reader, mode="append", **place))
@@ -347,6 +306,23 @@ class PostgreSQL(Database):
         with self._errors(), self._connection.cursor() as cursor:
             cursor.execute(sql)
             return int(cursor.rowcount)
+
+    def make_room(self) -> None:
+        # A session that has had a temporary table cannot change their buffers any more.
+        self.execute(
+            f"SELECT set_config(name, size, false) FROM (VALUES {_ROOM}) AS room (name, size)"  # noqa: S608  a constant
+            " WHERE pg_size_bytes(current_setting(name)) < pg_size_bytes(size)"
+            " AND (name <> 'temp_buffers' OR pg_my_temp_schema() = 0)"
+        )
+
+    def count(self, table: TableName) -> int | None:
+        # COPY puts in every row that was sent, or fails; and none goes but by a trigger, which a table that this
+        # transaction has made gets from an event trigger, if at all.
+        sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass($1::text))"
+        return super().count(table) if self.execute(sql, [table.sql])[0][0] else None
+
+    def differs(self, column: str, type_name: str) -> str | None:
+        return differs(column, type_name)
 
     def count_inserted(self, table: TableName) -> int | None:
         # What COPY reports is the number of rows that were sent, even if a trigger dropped some.
@@ -374,7 +350,7 @@ class PostgreSQL(Database):
         if isinstance(array.type, pa.JsonType):
             return loose_json(array.storage)
         if pa.types.is_string(array.type):
-            return first(pc.match_substring(array, "\0"), "PostgreSQL's text cannot hold the character NUL")
+            return first_nul(array)
         return None
 
 

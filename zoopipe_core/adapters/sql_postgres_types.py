@@ -1,18 +1,49 @@
-"""PostgreSQL's types as its driver gives and takes them: which are Arrow's own, and how the others are asked for."""
+"""PostgreSQL's types: which hold what, what COPY takes, how the driver gives them, and when values are the same."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoopipe_core.adapters.sql_database import Decoder
+from zoopipe_core.adapters.sql_database import Decoder, SQLType
+from zoopipe_core.adapters.sql_names import quote
 from zoopipe_core.adapters.sql_results import MONTHS, decimals, intervals
+from zoopipe_core.adapters.sql_types import AWARE, NAIVE
 from zoopipe_core.batches.types import DEFAULT_DECIMAL
 
-__all__ = ["decimal_type", "jsonb", "loose_json", "recipe"]
+__all__ = ["differs", "loose_json", "parse_type", "recipe", "type_name"]
 
+_TYPES: dict[pa.DataType, str] = {
+    pa.bool_(): "boolean",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "real",
+    pa.float64(): "double precision",
+    pa.string(): "text",
+    pa.binary(): "bytea",
+    pa.date32(): "date",
+    pa.time64("us"): "time without time zone",
+    NAIVE: "timestamp without time zone",
+    AWARE: "timestamp with time zone",
+    pa.duration("us"): "interval",
+    pa.uuid(): "uuid",
+    pa.json_(): "json",
+}
+_BY_NAME = {name: kind for kind, name in _TYPES.items()}
+_WIDER: dict[pa.DataType, str] = {
+    pa.int8(): "smallint",
+    pa.uint8(): "smallint",
+    pa.uint16(): "integer",
+    pa.uint32(): "bigint",
+    pa.uint64(): "numeric(20,0)",
+    pa.null(): "text",
+}
+_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
+_VARCHAR = re.compile(r"character varying\((\d+)\)")
 # What the driver gives in Arrow's own types, by PostgreSQL's internal names.
 _NATIVE = frozenset(
     (
@@ -21,6 +52,35 @@ _NATIVE = frozenset(
     )
 )
 _NATIVE_ARRAYS = frozenset("_" + name for name in _NATIVE - {"json", "jsonb"})
+
+# Of these, values that are equal are the same; a numeric without a scale has 1.0 and 1.00, a text its collation.
+_SAME_IF_EQUAL = re.compile(
+    r"boolean|smallint|integer|bigint|numeric\(\d+,\d+\)|bytea|uuid|date|time(stamp)? with(out)? time zone"
+)
+_TEXT = re.compile(r"text|character varying(\(\d+\))?")
+
+
+def type_name(kind: pa.DataType) -> str | None:
+    """See `Database.type_name`."""
+    if pa.types.is_decimal(kind):
+        return f"numeric({kind.precision},{kind.scale})" if 0 <= kind.scale <= kind.precision else None
+    return _TYPES.get(kind) or _WIDER.get(kind)
+
+
+def parse_type(name: str) -> SQLType:
+    """See `Database.parse_type`."""
+    if match := _NUMERIC.fullmatch(name):
+        precision, scale = int(match.group(1)), int(match.group(2))
+        return SQLType(name, decimal_type(precision, scale) if scale <= precision <= 76 else None)
+    if name == "numeric":
+        return SQLType(name, DEFAULT_DECIMAL, any_decimal=True)
+    if match := _VARCHAR.fullmatch(name):
+        return SQLType(name, pa.string(), max_length=int(match.group(1)))
+    if name == "character varying":
+        return SQLType(name, pa.string())
+    if name == "jsonb":
+        return SQLType(name, pa.json_(), encode=jsonb)
+    return SQLType(name, _BY_NAME.get(name))
 
 
 def recipe(field: pa.Field, source: str) -> tuple[str, pa.DataType, Decoder | None]:
@@ -46,6 +106,23 @@ def recipe(field: pa.Field, source: str) -> tuple[str, pa.DataType, Decoder | No
         return source, field.type, None
     # As the server prints it: a cast to text would add the netmask to an inet.
     return f"CASE WHEN {source} IS NOT NULL THEN format('%s', {source}) END", pa.string(), None
+
+
+def differs(column: str, type_name: str) -> str:
+    """A condition: the column of `old` and that of `new`, of the same type, do not hold the very same value.
+
+    >>> differs("n", "bigint")
+    'old."n" IS DISTINCT FROM new."n"'
+    """
+    old, new = f"old.{quote(column)}", f"new.{quote(column)}"
+    if _SAME_IF_EQUAL.fullmatch(type_name):
+        return f"{old} IS DISTINCT FROM {new}"
+    if _TEXT.fullmatch(type_name):
+        return f'{old} COLLATE "C" IS DISTINCT FROM {new} COLLATE "C"'
+    if type_name == "double precision":  # zero has two signs
+        return f"({old} IS DISTINCT FROM {new} OR {old} = 0 AND float8send({old}) <> float8send({new}))"
+    # As they are stored; the casts are for a domain, and make records of what would be compared field by field.
+    return f"ROW({old}::{type_name})::record *<> ROW({new}::{type_name})::record"
 
 
 def _numeric(modifier: int) -> pa.DataType:

@@ -170,12 +170,14 @@ class SQLite(Database):
         if table.schema not in (None, "main"):
             return None
         rows = self.execute(
-            "SELECT name, type FROM main.sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(?)",
+            "SELECT t.name, t.type, EXISTS (SELECT 1 FROM main.sqlite_master g WHERE g.type = 'trigger' AND"
+            " lower(g.tbl_name) = lower(t.name)) FROM main.sqlite_master t WHERE t.type IN ('table', 'view') AND"
+            " lower(t.name) = lower(?)",
             [table.table],
         )
         if not rows:
             return None
-        name, kind = rows[0]
+        name, kind, has_triggers = rows[0]
         columns = self.execute(
             'SELECT name, type, "notnull", dflt_value, pk, hidden'
             " FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1",
@@ -194,6 +196,7 @@ class SQLite(Database):
                 for column, type_name, not_null, default, key, hidden in columns
             ),
             kind == "view",
+            bool(has_triggers),
         )
 
     def current_schema(self) -> str:

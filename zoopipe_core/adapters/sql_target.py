@@ -26,7 +26,7 @@ from zoopipe_core.adapters.sql_database import Database
 from zoopipe_core.adapters.sql_form import FilledTable, TableForm, WriteSpec, table_form
 from zoopipe_core.adapters.sql_ledger import LOAD_SECONDS, LedgerTable, load_lock, under_way
 from zoopipe_core.adapters.sql_marks import mark_lock
-from zoopipe_core.adapters.sql_merge import merge
+from zoopipe_core.adapters.sql_merge import MergeTarget, merge
 from zoopipe_core.adapters.sql_names import TableName, quote
 from zoopipe_core.adapters.sql_staging import Stage
 from zoopipe_core.batches.types import ColumnType
@@ -174,6 +174,7 @@ class TargetTable(FilledTable):
         remade = self._existing is not None and not form.keeps_table
         if database.stages or spec.mode == "merge" or remade or form.added or form.widened:
             self._staging = TableName(f"_zoopipe_{secrets.token_hex(8)}")
+            database.make_room()
 
     @property
     def filling(self) -> TableName:
@@ -233,11 +234,16 @@ class TargetTable(FilledTable):
 
     def _count(self) -> int:
         """How many of the rows that were given the database holds by now."""
+        counted: int | None = None
         if self._staging is not None or not self._form.keeps_table:
-            return int(self.database.execute(f"SELECT count(*) FROM {self.filling.sql}")[0][0])  # noqa: S608  quoted
-        triggered = self._existing is not None and self._existing.has_triggers
-        counted = self.database.count_inserted(self._table) if triggered else None
+            counted = self.database.count(self.filling)
+        elif self._has_triggers:
+            counted = self.database.count_inserted(self._table)
         return self._taken if counted is None else counted
+
+    @property
+    def _has_triggers(self) -> bool:
+        return self._existing is not None and self._existing.has_triggers
 
     def adopt(self, stages: Sequence[Stage]) -> bool:
         if not stages or not fit_together(self, stages):
@@ -270,13 +276,13 @@ class TargetTable(FilledTable):
             kind = TableExistsError if self._existing is None and self._spec.mode == "fail" else TableMismatchError
             raise kind(f"{self._label} was created, dropped or altered by somebody else during the load; run it again")
         self._make_target()
-        columns = [column.name for column in self.columns.values()]
         for source, rows in sources.items():
             if self._spec.mode == "merge":
                 key = [self.columns[name].name for name in self._spec.key]
-                self.notes += merge(database, self._table, source, columns, key, self._spec.on_duplicate, self._label)
+                into = MergeTarget(database, self._table, list(self.columns.values()), key, self._label)
+                self.notes += merge(into, source, self._spec.on_duplicate, fires_triggers=self._has_triggers)
             else:
-                names = ", ".join(map(quote, columns))
+                names = ", ".join(quote(column.name) for column in self.columns.values())
                 sql = f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {source}"  # noqa: S608  quoted
                 self._given = self._taken = rows
                 self._check_count(database.insert(sql))
