@@ -46,7 +46,7 @@ class Where(BaseHook):
 
 
 class Held(BaseHook):
-    """A batch takes half a second, until there is a file ``go``."""
+    """A batch takes a second, until there is a file ``go``: many of them last longer than any test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class Held(BaseHook):
     def execute(self, entries: list[Any], store: dict[str, Any]) -> list[Any]:
         if not (self.folder / "go").exists():
             (self.folder / "begun").touch()
-            time.sleep(0.5)
+            time.sleep(1.0)
         return entries
 
 

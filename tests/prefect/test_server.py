@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIEN
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.1)
+        time.sleep(0.4)  # what is asked more often keeps the server from the runs that are waited for
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,22 @@ def numbers(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def held(published: Published, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Flow runs that are in the middle of a load, to be cancelled or killed: one in each manner."""
+    runs = {}
+    for manner, (place, in_shards, submitted) in MANNERS.items():
+        folder = numbers(tmp_path_factory.mktemp("held"))
+        (folder / "held.jsonl").write_text("old\n")
+        runs[manner] = published.start(
+            f"held/{place}", folder, into_table=False, in_shards=in_shards, submitted=submitted
+        )
+    folder = numbers(tmp_path_factory.mktemp("killed"))
+    execute(folder, "CREATE TABLE numbers AS SELECT -1::BIGINT AS id")
+    runs["killed"] = published.start("held/served", folder, into_table=True, in_shards=True, submitted=False)
+    return runs
+
+
 # ---- engines --------------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +169,11 @@ class Everywhere:
 
 @pytest.fixture(scope="module")
 def everywhere(
-    published: Published, clusters: Clusters, prefect_api: str, tmp_path_factory: pytest.TempPathFactory
+    published: Published,
+    clusters: Clusters,
+    held: dict[str, Run],  # these begin meanwhile, which takes them as long
+    prefect_api: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Everywhere:
     folder = numbers(tmp_path_factory.mktemp("everywhere"))
     runs = {place: published.start(f"all-engines/{place}", folder, place=place) for place in ("served", "pool")}
@@ -202,22 +222,6 @@ def test_the_cluster_that_a_flow_s_tasks_run_on_runs_its_loads_too(
 
 
 # ---- cancelling and killing -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def held(published: Published, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Flow runs that are in the middle of a load, to be cancelled or killed: one in each manner."""
-    runs = {}
-    for manner, (place, in_shards, submitted) in MANNERS.items():
-        folder = numbers(tmp_path_factory.mktemp("held"))
-        (folder / "held.jsonl").write_text("old\n")
-        runs[manner] = published.start(
-            f"held/{place}", folder, into_table=False, in_shards=in_shards, submitted=submitted
-        )
-    folder = numbers(tmp_path_factory.mktemp("killed"))
-    execute(folder, "CREATE TABLE numbers AS SELECT -1::BIGINT AS id")
-    runs["killed"] = published.start("held/served", folder, into_table=True, in_shards=True, submitted=False)
-    return runs
 
 
 def execute(folder: Path, sql: str, database: str = "held.duckdb") -> list[Any]:
