@@ -320,8 +320,8 @@ import json, pickle, sys
 from pydantic import BaseModel
 from zoopipe_core import (
     ArrowInputAdapter, BaseHook, CSVInputAdapter, ColumnHook, JSONInputAdapter, JSONOutputAdapter, MultiProcessEngine,
-    MultiThreadExecutor, Pipe, PyGeneratorInputAdapter, SQLInputAdapter, SQLOutputAdapter, SQLPaginationInputAdapter,
-    Watermark, ZoosyncPoolEngine,
+    MultiThreadExecutor, ParquetInputAdapter, ParquetOutputAdapter, Pipe, PyGeneratorInputAdapter, SQLInputAdapter,
+    SQLOutputAdapter, SQLPaginationInputAdapter, Watermark, ZoosyncPoolEngine,
 )
 class User(BaseModel):
     id: int
@@ -333,11 +333,14 @@ database = "postgresql://me:secret@db.example/sales"
 watermark = Watermark("id")
 sources = [
     ArrowInputAdapter("in.arrow"), CSVInputAdapter("in/*.csv.gz", delimiter=";"), JSONInputAdapter("s3://in/a.jsonl"),
+    ParquetInputAdapter("in/*.parquet", limit=10),
     PyGeneratorInputAdapter([{"id": 1}]), SQLInputAdapter(database, "SELECT 1 AS id"), "duckdb:///in.duckdb::users",
     SQLPaginationInputAdapter("sqlite:///in.db", table_name="t", key="id", watermark=watermark),
 ]
 target = SQLOutputAdapter(database, "users", mode="merge", key=["id"], on_drift="evolve")
-targets = ["out.arrow", "out.csv", JSONOutputAdapter("out.json", format="array"), target]
+targets = [
+    "out.arrow", "out.csv", JSONOutputAdapter("out.json", format="array"), ParquetOutputAdapter("out.parquet"), target
+]
 for source in sources:
     for to in targets if source is not sources[-1] else [target]:
         pipe = Pipe(source, to, "rejects.csv", User, [Rows()], [Columns()], MultiThreadExecutor(), max_errors=0.01)

@@ -263,8 +263,23 @@ def test_row_groups_are_filled_whatever_the_batches(tmp_path: Path) -> None:
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [1000, 1000, 500]
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_row_groups_encoded_by_threads_make_the_file_of_one_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr("zoopipe_core.adapters.parquet_writer.usable_cores", lambda: cores)
+    rows = [{"n": n, "word": f"word {n % 7}", "at": NOON if n % 3 else None} for n in range(5500)]
+    path, plain = tmp_path / "rows.parquet", tmp_path / "plain.parquet"
+    types = {"n": INT, "word": STRING, "at": ColumnType(pa.timestamp("us"))}
+    write_rows(ParquetOutputAdapter(path, row_group_size=1000), rows, types, batch_size=300)
+    table = pa.Table.from_pylist(rows, pa.schema([(name, kind.arrow) for name, kind in types.items()]))
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["word", "at"], "write_page_checksum": True}
+    pq.write_table(table, plain, row_group_size=1000, **options)
+    assert path.read_bytes() == plain.read_bytes()
+
+
 def test_a_row_group_of_wide_rows_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoopipe_core.adapters.parquet.MAX_ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("zoopipe_core.adapters.parquet_writer.MAX_ROW_GROUP_BYTES", 100_000)
     path = tmp_path / "rows.parquet"
     rows = [{"s": "x" * 1000} for _ in range(1000)]
     write_rows(ParquetOutputAdapter(path), rows, {"s": STRING}, batch_size=10)

@@ -21,12 +21,12 @@ from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import Reader, ReadRequest
 from zoopipe_core.adapters.csv_header import unique_names
 from zoopipe_core.adapters.files import reading
-from zoopipe_core.adapters.paths import file_size, infer_compression, strip_credentials
+from zoopipe_core.adapters.paths import file_size, strip_credentials
 from zoopipe_core.adapters.splitting import Piece
 from zoopipe_core.batches.model import MISSING, ModelBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import ColumnType, infer_column_type
-from zoopipe_core.errors import CorruptSourceError, SpecError, TargetError
+from zoopipe_core.errors import CorruptSourceError, TargetError
 
 __all__ = [
     "Layout",
@@ -37,7 +37,6 @@ __all__ = [
     "evened",
     "is_open",
     "reading_columns",
-    "refuse_outer_compression",
     "settled_type",
     "writing_columns",
 ]
@@ -46,14 +45,6 @@ MAX_HELD_BYTES = 64 * 2**20
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
-
-
-def refuse_outer_compression(path: str, name: str, advice: str) -> None:
-    """Raises:
-    SpecError: the path's suffix says that the file is compressed as a whole, which `name` cannot be.
-    """
-    if infer_compression(path) is not None:
-        raise SpecError(f"{strip_credentials(path)}: a {name} file is not compressed as a whole; {advice}")
 
 
 @contextmanager

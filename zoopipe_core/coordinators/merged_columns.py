@@ -12,12 +12,12 @@ from zoopipe_core.adapters.arrow import ArrowInputAdapter, ArrowOutputAdapter
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, ReadRequest
 from zoopipe_core.adapters.parquet import ParquetInputAdapter, ParquetOutputAdapter
+from zoopipe_core.adapters.parquet_footer import MAGIC, Footer, JoinedFooter, read_footer
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.merging import MergedFile, append_file, write_all
 from zoopipe_core.coordinators.outputs import Check
-from zoopipe_core.coordinators.parquet_footer import MAGIC, Footer, read_footer
 
 __all__ = ["MergedArrow", "MergedParquet", "join_row_groups", "settled_schema"]
 
@@ -79,11 +79,11 @@ def join_row_groups(result: AtomicFile, parts: Mapping[str, Footer], check: Chec
         parts: path -> footer, all of one schema.
         check: called now and then.
     """
-    total: Footer | None = None
+    total = JoinedFooter()
     for part, footer in parts.items():
-        if total is None:
-            total = footer
+        if not total.is_begun:
             append_file(result, part, check, 0, footer.data_end)
+            total.add(footer)
             continue
         indexes = [(index, _bytes_of(part, index.start, index.length)) for index in footer.offset_indexes()]
         # The mark at the beginning of the file is left out.
@@ -92,8 +92,8 @@ def join_row_groups(result: AtomicFile, parts: Mapping[str, Footer], check: Chec
         append_file(result, part, check, len(MAGIC), footer.data_end)
         for index, data in indexes:
             result.write(index.moved(data, by, result.bytes_written))
-        total.extend(footer)
-    if total is not None:
+        total.add(footer)
+    if total.is_begun:
         result.write(total.to_bytes())
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoopipe_core.adapters.atomic import AtomicFile
+from zoopipe_core.adapters.parquet_footer import read_footer
+from zoopipe_core.adapters.thrift import Field, ListValue, MapValue, read_struct, write_struct
 from zoopipe_core.coordinators.merged_columns import join_row_groups
-from zoopipe_core.coordinators.parquet_footer import read_footer
-from zoopipe_core.coordinators.thrift import Field, ListValue, MapValue, read_struct, write_struct
 from zoopipe_core.errors import CorruptSourceError
 
 INTEGERS = {3: st.integers(0, 255), 4: st.integers(-(2**15), 2**15 - 1), 5: st.integers(-(2**31), 2**31 - 1)}

@@ -14,10 +14,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zoopipe_core.coordinators.thrift import Field, ListValue, Struct, read_struct, write_struct
+import pyarrow as pa
+
+from zoopipe_core.adapters.thrift import Field, ListValue, Struct, read_struct, write_struct
 from zoopipe_core.errors import CorruptSourceError
 
-__all__ = ["Footer", "OffsetIndex", "read_footer"]
+__all__ = ["MAGIC", "Footer", "JoinedFooter", "OffsetIndex", "parse_footer", "read_footer"]
 
 MAGIC = b"PAR1"
 _TAIL = struct.Struct("<I4s")
@@ -87,26 +89,46 @@ class Footer:
                 for field in _PAGE_OFFSETS:
                     _move(chunk[_CHUNK_META].value, field, by)
 
-    def extend(self, other: Footer) -> None:
-        """Add the row groups of another footer, which was shifted."""
-        for group in other._groups.items:
-            ordinal = len(self._groups.items)
-            if _GROUP_ORDINAL in group:
-                if ordinal <= _LARGEST_ORDINAL:
-                    group[_GROUP_ORDINAL].value = ordinal
-                else:
-                    del group[_GROUP_ORDINAL]  # it is optional, and has no room for more
-            self._groups.items.append(group)
-        self.metadata[_ROWS].value += other.rows
-
     @property
     def _groups(self) -> ListValue:
         groups: ListValue = self.metadata[_GROUPS].value
         return groups
 
+
+class JoinedFooter:
+    """The footer of a file into which the data of others are put, one behind the other.
+
+    Row groups wait in their written form, which takes a fortieth of the memory.
+    """
+
+    def __init__(self) -> None:
+        self._metadata: Struct = {}
+        self._written_groups: list[bytes] = []
+        self._rows = 0
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a footer was added."""
+        return bool(self._metadata)
+
+    def add(self, footer: Footer) -> None:
+        """Add the row groups of a footer, which was shifted to where its data are now. It is used up."""
+        self._metadata = self._metadata or footer.metadata
+        for group in footer._groups.items:
+            if _GROUP_ORDINAL in group:
+                ordinal = len(self._written_groups)
+                if ordinal <= _LARGEST_ORDINAL:
+                    group[_GROUP_ORDINAL].value = ordinal
+                else:
+                    del group[_GROUP_ORDINAL]  # it is optional, and has no room for more
+            self._written_groups.append(write_struct(group))
+        self._rows += footer.rows
+
     def to_bytes(self) -> bytes:
-        """The end of a file."""
-        data = write_struct(self.metadata)
+        """The end of the file."""
+        self._metadata[_GROUPS].value.items = self._written_groups
+        self._metadata[_ROWS].value = self._rows
+        data = write_struct(self._metadata)
         return data + _TAIL.pack(len(data), MAGIC)
 
 
@@ -138,3 +160,11 @@ def read_footer(path: str) -> Footer:
         return Footer(read_struct(data), start)
     except ValueError as error:
         raise CorruptSourceError(f"{path} has a footer that cannot be read: {error}") from error
+
+
+def parse_footer(data: pa.Buffer) -> Footer:
+    """The footer of a whole file in memory, which is known to be one."""
+    view = memoryview(data)
+    length, _ = _TAIL.unpack(view[-_TAIL.size :])
+    start = len(view) - _TAIL.size - length
+    return Footer(read_struct(bytes(view[start : start + length])), start)

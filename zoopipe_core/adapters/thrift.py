@@ -64,7 +64,7 @@ def read_struct(data: bytes) -> Struct:
 
 
 def write_struct(value: Struct) -> bytes:
-    """The inverse of `read_struct`."""
+    """The inverse of `read_struct`; a structure within may have been written already."""
     parts = bytearray()
     _write_struct(parts, value)
     return bytes(parts)
@@ -178,7 +178,10 @@ def _write_value(parts: bytearray, kind: int, value: Any) -> None:
         _write_varint(parts, len(value))
         parts += value
     elif kind == _STRUCT:
-        _write_struct(parts, value)
+        if isinstance(value, bytes):
+            parts += value
+        else:
+            _write_struct(parts, value)
     elif kind in (_LIST, _SET):
         size = len(value.items)
         parts.append(min(size, 0x0F) << 4 | value.type)
