@@ -22,6 +22,7 @@ import numpy as np
 from zoopipe_core.adapters.base import Reader, ReadRequest, Writer
 from zoopipe_core.adapters.discard import Discard
 from zoopipe_core.batches.model import Column
+from zoopipe_core.batches.pools import forget_blocks
 from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
@@ -90,6 +91,8 @@ def run_load(pipe: Pipe, progress: LoadProgress, stop: threading.Event) -> None:
     else:
         progress.finish(PipeStatus.COMPLETED)
         logger.info("%s completed", pipe)
+    finally:
+        forget_blocks()
 
 
 @dataclass(frozen=True, slots=True)

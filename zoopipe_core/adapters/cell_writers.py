@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zoopipe_core.batches.pools import buffer_pool
+from zoopipe_core.batches.pools import text_buffer
 from zoopipe_core.kernels import emit, format_text
 
 __all__ = ["CellStyle", "CellWriter", "constant", "copied_writer", "lay_out"]
@@ -87,9 +87,7 @@ def lay_out(
             return None
     ends = np.cumsum(sizes)
     cursor = ends - sizes
-    # Arrow's memory pool keeps memory from one batch to the next; NumPy's comes from the system, page by page.
-    buffer = pa.allocate_buffer(int(ends[-1]) if count else 0, buffer_pool())
-    out = np.frombuffer(buffer, np.uint8)
+    buffer, out = text_buffer(int(ends[-1]) if count else 0)
     null_text = constant(null)
     for writer, before in zip(writers, befores, strict=True):
         writer.write(constant(before), null_text, cursor, out)
