@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tests.databases import execute
 from zoopipe_core.adapters.base import ReadRequest, Writer
 from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
 from zoopipe_core.batches.model import Column, ModelBatch
@@ -83,3 +84,20 @@ def read_types(uri: Any, table: str | None = None, query: str | None = None) -> 
     with SQLInputAdapter(uri, query, table).open(ReadRequest()) as reader:
         assert reader.columns is not None
         return {name: kind.arrow for name, kind in reader.columns.items()}
+
+
+DROPS = "BEGIN IF new.id = 2 THEN RETURN NULL; END IF; RETURN new; END"
+"""The body of a PostgreSQL trigger that drops the row 2."""
+
+
+def drop_row_2(uri: str) -> None:
+    """Give the table `t` a trigger that lets no row 2 in, and says nothing."""
+    if uri.startswith("sqlite"):
+        body = "BEFORE INSERT ON t WHEN new.id = 2 BEGIN SELECT RAISE(IGNORE); END"
+        execute(uri, f"CREATE TRIGGER drops {body}")
+    else:
+        execute(
+            uri,
+            f"CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ {DROPS} $$",
+            "CREATE TRIGGER drops BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION drops()",
+        )

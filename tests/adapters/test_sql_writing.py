@@ -16,7 +16,19 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from tests.adapters.sql_support import IDS, PEOPLE, batch_of, begun, column_types, finish, load, read, read_types
+from tests.adapters.sql_support import (
+    DROPS,
+    IDS,
+    PEOPLE,
+    batch_of,
+    begun,
+    column_types,
+    drop_row_2,
+    finish,
+    load,
+    read,
+    read_types,
+)
 from tests.databases import execute, path_of, tables_of
 from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
@@ -269,21 +281,25 @@ def test_a_violated_constraint_fails_the_load_with_its_name_and_changes_nothing(
 @pytest.mark.parametrize("database_uri", ["postgresql", "sqlite"], indirect=True)
 def test_a_trigger_that_drops_rows_is_noticed(database_uri: str, mode: str) -> None:
     execute(database_uri, "CREATE TABLE t (id BIGINT)", "INSERT INTO t VALUES (0)")
-    if database_uri.startswith("sqlite"):
-        body = "BEFORE INSERT ON t WHEN new.id = 2 BEGIN SELECT RAISE(IGNORE); END"
-        execute(database_uri, f"CREATE TRIGGER drops {body}")
-    else:
-        body = "BEGIN IF new.id = 2 THEN RETURN NULL; END IF; RETURN new; END"
-        execute(
-            database_uri,
-            f"CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
-            "CREATE TRIGGER drops BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION drops()",
-        )
+    drop_row_2(database_uri)
     load(database_uri, "t", IDS, [(1,)], mode=mode)
     before = read(database_uri, "t")
     with pytest.raises(TargetError, match=r"2 rows were given to .* holds 1 of them"):
         load(database_uri, "t", IDS, [(2,), (3,)], mode=mode)
     assert read(database_uri, "t") == before
+
+
+def test_a_trigger_that_a_new_table_is_given_is_noticed(postgres_uri: str) -> None:
+    execute(
+        postgres_uri,
+        f"CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ {DROPS} $$",
+        "CREATE FUNCTION adorn() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN IF to_regclass('t') IS NOT NULL"
+        " THEN CREATE TRIGGER drops BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION drops(); END IF; END $$",
+        "CREATE EVENT TRIGGER adorns ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION adorn()",
+    )
+    with pytest.raises(TargetError, match=r"2 rows were given to .* holds 1 of them"):
+        load(postgres_uri, "t", IDS, [(2,), (3,)])
+    assert tables_of(postgres_uri) == set()
 
 
 # ---- append: into columns that are there ----------------------------------------------------------------------------

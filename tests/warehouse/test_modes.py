@@ -1,5 +1,6 @@
 """What becomes of a table that is there: merging by key, drift of columns, statements of the user's own."""
 
+import datetime as dt
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from tests.adapters.sql_support import IDS, PEOPLE, Types, batch_of, column_types, load, read, read_types
+from tests.adapters.sql_support import (
+    IDS,
+    PEOPLE,
+    Types,
+    batch_of,
+    column_types,
+    drop_row_2,
+    load,
+    read,
+    read_types,
+)
 from tests.databases import execute, tables_of
 from tests.warehouse.loads import ids, people, pipe
 from zoopipe_core import SQLOutputAdapter
@@ -112,6 +123,64 @@ def test_columns_that_the_rows_lack_keep_what_they_hold(database_uri: str) -> No
     execute(database_uri, "INSERT INTO t VALUES (1, 'a', 'kept')")
     merge(database_uri, [(1, "A"), (2, "b")])
     assert found(database_uri, "*") == [(1, "A", "kept"), (2, "b", "new")]
+
+
+def test_postgresql_writes_only_rows_that_are_not_the_very_same_already(postgres_uri: str) -> None:
+    types: Types = {
+        "id": pa.int64(),
+        "double": pa.float64(),
+        "single": pa.float32(),
+        "text": pa.string(),
+        "json": pa.json_(),
+        "day": pa.date32(),
+    }
+    same = (0.0, 0.0, "a", "x", None)
+    changed = [
+        (-0.0, *same[1:]),
+        (same[0], -0.0, *same[2:]),
+        (*same[:2], "A", *same[3:]),
+        (*same[:3], "y", None),
+        (*same[:4], dt.date(2024, 1, 1)),
+    ]
+    merge(postgres_uri, [(number, *same) for number in range(7)], types=types)
+    execute(postgres_uri, "CREATE DOMAIN single AS real", "ALTER TABLE t ALTER single TYPE single")
+    rows = "SELECT id, xmin::text FROM t ORDER BY id"
+    before = execute(postgres_uri, rows)
+    notes = merge(postgres_uri, [(number, *row) for number, row in enumerate([same, *changed])], types=types)
+    assert notes == ("merged: 0 rows inserted, 5 updated, 1 were the same already",)
+    written = [old != new for old, new in zip(before, execute(postgres_uri, rows), strict=True)]
+    assert written == [False, True, True, True, True, True, False]
+    held = execute(postgres_uri, "SELECT double::text, single::text, text, json::text, day FROM t ORDER BY id")
+    texts = [
+        (f"{double:g}", f"{single:g}", text, f'"{json}"', day)
+        for double, single, text, json, day in [same, *changed, same]
+    ]
+    assert held == texts
+
+
+def test_a_merge_fires_the_triggers_of_every_row_that_is_there(postgres_uri: str) -> None:
+    execute(
+        postgres_uri,
+        "CREATE TABLE t (id BIGINT, name TEXT, times BIGINT DEFAULT 0)",
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN new.times := old.times + 1; RETURN new; END $$",
+        "CREATE TRIGGER touches BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION touch()",
+    )
+    for _ in range(2):
+        merge(postgres_uri, [(1, "a")])
+    assert found(postgres_uri, "*") == [(1, "a", 1)]
+
+
+@pytest.mark.parametrize("database_uri", ["postgresql", "sqlite"], indirect=True)
+def test_a_trigger_that_drops_a_row_is_noticed_beside_a_key_that_stands_twice(database_uri: str) -> None:
+    # As many rows too many as too few.
+    execute(database_uri, "CREATE TABLE t (id BIGINT, name TEXT)", "INSERT INTO t VALUES (1, 'a'), (1, 'b')")
+    drop_row_2(database_uri)
+    with pytest.raises(TableMismatchError, match="1 keys of the load are those of 2 rows"):
+        merge(database_uri, [(1, "z"), (2, "z")])
+    with pytest.raises(TargetError, match=r"2 rows were to be merged .* 1 inserted \(does a trigger drop some"):
+        merge(database_uri, [(2, "z"), (3, "z")])
+    assert execute(database_uri, "SELECT id, name FROM t ORDER BY name") == [(1, "a"), (1, "b")]
 
 
 def test_a_key_that_the_rows_do_not_have_is_an_error(database_uri: str) -> None:
