@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowSkipException, TaskDeferralError
+    from airflow.sdk.exceptions import AirflowSkipException, TaskDeferralError, TaskDeferralTimeout
 except ImportError:  # before task SDK 1.2, with Airflow 3.1
-    from airflow.exceptions import AirflowSkipException, TaskDeferralError  # type: ignore[no-redef]
+    from airflow.exceptions import AirflowSkipException, TaskDeferralError, TaskDeferralTimeout  # type: ignore[no-redef]
 
-__all__ = ["AirflowSkipException", "TaskDeferralError"]
+__all__ = ["AirflowSkipException", "TaskDeferralError", "TaskDeferralTimeout"]

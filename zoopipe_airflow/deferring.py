@@ -6,13 +6,18 @@ execute ─▶ the driver begins on the cluster ─▶ deferred ······ tri
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoopipe_core import PipeReport
-    from zoopipe_core.detached import DetachedState
+    from zoopipe_core.detached import DetachedLoads, DetachedState
 
-__all__ = ["EndedLoad", "detached_name"]
+__all__ = ["EndedLoad", "detached_name", "end_detached"]
+
+# As long as a load that is told to end may take to undo what it has done.
+UNDO_SECONDS = 30.0
+POLL_SECONDS = 0.25
 
 
 class EndedLoad:
@@ -49,3 +54,19 @@ def detached_name(load_id: str | None, attempt: int) -> str:
     False
     """
     return f"zoopipe-{hashlib.sha256(str(load_id).encode()).hexdigest()[:24]}-{attempt}"
+
+
+def end_detached(cluster: DetachedLoads, name: str) -> DetachedState | None:
+    """Have a load undone, wait for that, and release what the cluster keeps of it.
+
+    Returns:
+        What it has told last; None if the cluster knows nothing of it.
+    """
+    cluster.stop(name)
+    deadline = time.monotonic() + UNDO_SECONDS
+    state = cluster.look(name)
+    while state is not None and not state.report.is_finished and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        state = cluster.look(name)
+    cluster.forget(name)
+    return state

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from zoopipe_airflow.base import LoadOperator
-from zoopipe_airflow.compatibility import TaskDeferralError
-from zoopipe_airflow.deferring import EndedLoad, detached_name
+from zoopipe_airflow.compatibility import TaskDeferralError, TaskDeferralTimeout
+from zoopipe_airflow.deferring import EndedLoad, detached_name, end_detached
 from zoopipe_airflow.engines import check_engine, open_engine
 from zoopipe_airflow.sources import PipeSource, PipesSource
 
@@ -247,13 +247,17 @@ class ZooPipeParallelOperator(LoadOperator):
         return self.run_load(EndedLoad(state), context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """As for any operator; a load that is given up, such as for a timeout, is undone."""
+        """As for any operator; a load that is given up, such as for a timeout, is undone, and leaves its report."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralError:
+        except (TaskDeferralError, TaskDeferralTimeout):
             pipe = self.finished(self.pipe.build(self.renderer(context)), context)
             with self._detached() as cluster:
-                cluster.stop(detached_name(pipe.load_id, context["ti"].try_number))
+                state = end_detached(cluster, detached_name(pipe.load_id, context["ti"].try_number))
+            if state is not None:
+                load = EndedLoad(state)
+                self._push(load, context)
+                self._log(load)
             raise
 
     def _detached(self) -> DetachedLoads:

@@ -74,7 +74,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def real_airflow(pytestconfig: pytest.Config) -> RealAirflow:
-    """Scheduler, DAG processor and api-server, shared by all tests."""
+    """Scheduler, DAG processor, triggerer and api-server, shared by all tests."""
     return pytestconfig.stash[_STARTER].airflow()
 
 

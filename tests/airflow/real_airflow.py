@@ -1,4 +1,5 @@
-"""A real Airflow on loopback ports: scheduler with LocalExecutor, DAG processor, api-server; one for all tests.
+"""A real Airflow on loopback ports: scheduler with LocalExecutor, DAG processor, triggerer, api-server; one
+for all tests.
 
 It takes half a minute to start, so it is started as soon as it is known that a test wants it, and waited for by the
 first test that does (see `conftest.py`).
@@ -27,6 +28,7 @@ START_SECONDS = 200.0
 WAIT_SECONDS = 150.0
 HERE = Path(__file__).parent / "server"
 USERS = {"admin": "admin", "guest": "viewer"}
+PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 ENDED = ("success", "failed", "skipped", "upstream_failed")
 
 
@@ -68,6 +70,7 @@ class RealAirflow:
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
+            "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": 1,
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": 1,
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": False,
@@ -99,7 +102,7 @@ class RealAirflow:
     def _is_up(self) -> bool:
         try:
             health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
-            if any(health[part]["status"] != "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
+            if any(health[part]["status"] != "healthy" for part in PARTS):
                 return False
             dags = self.call("GET", "dags")["dags"]
         except httpx.TransportError:
@@ -139,9 +142,10 @@ class RealAirflow:
         assert answer.is_success, f"{answer.status_code} {answer.text}"
         return answer.json()
 
-    def run(self, dag_id: str, folder: Path | None = None, logical_date: str | None = None) -> str:
+    def run(self, dag_id: str, folder: Path | None = None, logical_date: str | None = None, **parameters: str) -> str:
         """Begin a run; its id."""
-        body = {"conf": {} if folder is None else {"folder": str(folder)}, "logical_date": logical_date}
+        conf = parameters if folder is None else {"folder": str(folder), **parameters}
+        body = {"conf": conf, "logical_date": logical_date}
         run: str = self.call("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
 

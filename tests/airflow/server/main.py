@@ -45,7 +45,12 @@ threading.Thread(target=end_with_the_tests, daemon=True).start()
 subprocess.run([*AIRFLOW, "db", "migrate"], stdin=subprocess.DEVNULL, check=True)
 parts = [
     subprocess.Popen([*AIRFLOW, *part], stdin=subprocess.DEVNULL)
-    for part in (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"])
+    for part in (
+        ["api-server"],
+        ["dag-processor"],
+        ["scheduler", "--skip-serve-logs"],
+        ["triggerer", "--skip-serve-logs"],
+    )
 ]
 ended, _ = os.wait()
 print([" ".join(part.args[2:]) for part in parts if part.pid == ended], "has ended", file=sys.stderr, flush=True)
