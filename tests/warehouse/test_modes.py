@@ -118,6 +118,15 @@ def test_a_key_of_several_columns_and_nothing_but_a_key(database_uri: str) -> No
     assert execute(database_uri, "SELECT * FROM t ORDER BY a, b") == [(1, "x"), (1, "y"), (2, "x")]
 
 
+def test_the_rest_is_added_wherever_known_rows_stand_in_the_load(database_uri: str) -> None:
+    for known in ([], [0, 1], [1, 2], [2, 3], [0, 2], [0, 1, 2, 3]):
+        execute(database_uri, "DROP TABLE IF EXISTS t", "CREATE TABLE t (id BIGINT, name TEXT)")
+        merge(database_uri, [(number, "old") for number in known])
+        notes = merge(database_uri, [(0, "a"), (1, "gone"), (1, "b")], [(2, "c"), (3, "d")], on_duplicate="last")
+        assert notes[0] == f"merged: {4 - len(known)} rows inserted, {len(known)} updated"
+        assert found(database_uri) == [(0, "a"), (1, "b"), (2, "c"), (3, "d")]
+
+
 def test_columns_that_the_rows_lack_keep_what_they_hold(database_uri: str) -> None:
     execute(database_uri, "CREATE TABLE t (id BIGINT, name TEXT, note TEXT DEFAULT 'new')")
     execute(database_uri, "INSERT INTO t VALUES (1, 'a', 'kept')")

@@ -4,7 +4,8 @@
 
 The rows are in a temporary table, with their place in the load; the target is locked against other writers. Keys are
 compared as the database compares them. A row that is in the table as it comes is not written again, where the database
-can tell: with PostgreSQL a row costs its log and its indexes each time that it is written.
+can tell: with PostgreSQL a row costs its log and its indexes each time that it is written. Many loads bring known rows,
+or new ones, or new ones behind the known: then the rows need not be looked for a second time.
 """
 
 from __future__ import annotations
@@ -44,6 +45,29 @@ class MergeTarget:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is in the table already.
+
+    Attributes:
+        rows: of the load, whose key is there.
+        first, last: the places of the first and the last of them.
+        differing: rows of the table that are to be updated.
+        pairs: a row of the load and one of the table that has its key; as many as `rows`, if keys are unique there.
+    """
+
+    rows: int
+    first: int
+    last: int
+    differing: int
+    pairs: int
+
+    @property
+    def is_run(self) -> bool:
+        """Whether there are no other rows of the load between the first and the last."""
+        return self.rows == self.last - self.first + 1
+
+
 def merge(target: MergeTarget, staged: str, on_duplicate: str, *, fires_triggers: bool) -> tuple[str, ...]:
     """Merge the rows of a temporary table into a table.
 
@@ -68,35 +92,34 @@ class _Merge:
     def __init__(self, target: MergeTarget, staged: str, fires_triggers: bool) -> None:
         self._database, self._label, self._key = target.database, target.label, list(target.key)
         self._target, self._staged, self._columns = target.table.sql, staged, target.columns
-        self._fires_triggers = fires_triggers
         self._changed = [column for column in target.columns if column.name not in target.key]
-        self._differs = self._condition()
+        self._differs = self._condition(fires_triggers)
 
-    def _condition(self) -> str:
+    def _condition(self, fires_triggers: bool) -> str:
         """Which of the rows whose key is there are to be updated."""
         if not self._changed:
             return "1 = 0"
         told = [self._database.differs(column.name, column.type_name) for column in self._changed]
         known = [condition for condition in told if condition is not None]
-        return "1 = 1" if self._fires_triggers or len(known) < len(told) else f"({' OR '.join(known)})"
+        return "1 = 1" if fires_triggers or len(known) < len(told) else f"({' OR '.join(known)})"
 
     def run(self, on_duplicate: str) -> tuple[str, ...]:
         rows, dropped = self._settle_keys(on_duplicate)
-        known, differing, pairs = self._compare()
-        updated = self._update() if differing else 0
-        inserted = self._insert()
-        known = rows - inserted if known is None else known
-        if pairs > known:
+        found = self._compare()
+        if found.pairs > found.rows:
             raise TableMismatchError(
-                f"{self._label} has several rows of one key ({', '.join(self._key)}): {known:,} keys of the load are "
-                f"those of {pairs:,} rows. Make the key unique, or name more columns in key=[...]"
+                f"{self._label} has several rows of one key ({', '.join(self._key)}): {found.rows:,} keys of the load "
+                f"are those of {found.pairs:,} rows. Make the key unique, or name more columns in key=[...]"
             )
-        if updated != differing or pairs + inserted != rows:
+        updated = self._update() if found.differing else 0
+        inserted = self._insert(found) if found.rows < rows else 0
+        if updated != found.differing or found.rows + inserted != rows:
             raise TargetError(
-                f"{rows:,} rows were to be merged into {self._label}, {differing:,} of them into rows that differ, but "
-                f"{updated:,} were updated and {inserted:,} inserted (does a trigger drop some?); nothing was published"
+                f"{rows:,} rows were to be merged into {self._label}, {found.rows:,} of them are there and "
+                f"{found.differing:,} differ, but {updated:,} were updated and {inserted:,} inserted (does a trigger "
+                "drop some?); nothing was published"
             )
-        same = f", {pairs - updated:,} were the same already" if pairs > updated else ""
+        same = f", {found.rows - updated:,} were the same already" if found.rows > updated else ""
         notes = [f"merged: {inserted:,} rows inserted, {updated:,} updated{same}"]
         if dropped:
             notes.append(f"{dropped:,} rows of a key that stands twice in the load gave way to the {on_duplicate} one")
@@ -150,20 +173,17 @@ class _Merge:
 
     # ---- the rows ---------------------------------------------------------------------------------------------
 
-    def _compare(self) -> tuple[int | None, int, int]:
-        """Look for the rows in the table.
-
-        Returns:
-            How many are there, by their key: None if that is all but those that will be inserted, as no trigger drops
-            any. How many rows of the table they differ from, and of how many these have the key.
-        """
-        known = [f"count(DISTINCT new.{quote(ROW)})"] if self._fires_triggers else []
-        differing = f"count(CASE WHEN {self._differs} THEN 1 END)"
-        found = self._counts(
-            f"SELECT {', '.join([*known, differing])}, count(*) FROM {self._staged} AS new"  # noqa: S608
-            f" JOIN {self._target} AS old ON {self._same('old', 'new')}"
+    def _compare(self) -> _Found:
+        """Look for the rows in the table."""
+        place = quote(ROW)
+        # Materialized: else PostgreSQL sorts whole rows to count their places.
+        rows, first, last, differing, pairs = self._counts(
+            f"WITH found AS MATERIALIZED (SELECT new.{place} AS place, CASE WHEN {self._differs} THEN 1 END AS differs"  # noqa: S608
+            f" FROM {self._staged} AS new JOIN {self._target} AS old ON {self._same('old', 'new')})"
+            " SELECT count(DISTINCT place), coalesce(min(place), 0), coalesce(max(place), 0), count(differs), count(*)"
+            " FROM found"
         )
-        return (found[0] if known else None), found[-2], found[-1]
+        return _Found(rows, first, last, differing, pairs)
 
     def _update(self) -> int:
         values = ", ".join(f"{quote(column.name)} = new.{quote(column.name)}" for column in self._changed)
@@ -172,11 +192,18 @@ class _Merge:
             f" WHERE {self._same('old', 'new')} AND {self._differs}"
         )
 
-    def _insert(self) -> int:
+    def _insert(self, found: _Found) -> int:
+        """Insert the rows that were not found."""
         names = ", ".join(quote(column.name) for column in self._columns)
+        if not found.rows:
+            is_new = "1 = 1"
+        elif found.is_run:
+            is_new = f"{quote(ROW)} NOT BETWEEN {found.first} AND {found.last}"
+        else:
+            is_new = f"NOT EXISTS (SELECT 1 FROM {self._target} AS old WHERE {self._same('old', 'new')})"  # noqa: S608
         return self._database.insert(
-            f"INSERT INTO {self._target} ({names}) SELECT {names} FROM {self._staged} AS new WHERE NOT EXISTS ("  # noqa: S608
-            f"SELECT 1 FROM {self._target} AS old WHERE {self._same('old', 'new')}) ORDER BY {quote(ROW)}"
+            f"INSERT INTO {self._target} ({names}) SELECT {names} FROM {self._staged} AS new WHERE {is_new}"  # noqa: S608
+            f" ORDER BY {quote(ROW)}"
         )
 
     def _same(self, one: str, other: str) -> str:
