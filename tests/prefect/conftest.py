@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,11 +18,20 @@ from tests.prefect.loads import Slow, User
 from zoopipe_core import Pipe, SingleThreadExecutor
 
 
-@pytest.fixture(autouse=True)
-def no_client_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Prefect opens a client for each artifact and leaves it to the garbage collector."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Prefect opens clients that it leaves to the garbage collector, such as those that wait for a future's end."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_client_outlives_its_module() -> Iterator[None]:
+    """Tests that come later would be told of it."""
     yield
-    if "prefect_api" in request.fixturenames:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
 

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 from pydantic import BaseModel
 
 from zoopipe_core import BaseHook
@@ -54,12 +54,16 @@ class DieOnce(BaseHook):
 
 def artifact(key: str) -> Any:
     """The latest artifact of a load."""
-    found = Artifact.get(key, _sync=True)
-    assert found is not None
+    with get_client(sync_client=True) as client:
+        [found] = client.read_artifacts(artifact_filter=_with(key), sort=ArtifactSort.UPDATED_DESC, limit=1)
     return found
 
 
 def attempts(key: str) -> int:
     """How often a load was tried: each time leaves an artifact."""
     with get_client(sync_client=True) as client:
-        return len(client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))))
+        return len(client.read_artifacts(artifact_filter=_with(key)))
+
+
+def _with(key: str) -> ArtifactFilter:
+    return ArtifactFilter(key=ArtifactFilterKey(any_=[key]))

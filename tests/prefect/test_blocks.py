@@ -23,11 +23,6 @@ from zoopipe_prefect import WarehouseCredentials, ZooPipeLoad, load_flow, run_pi
 
 CANARY = "cAnary/42@:?"
 
-pytestmark = [
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
-
 
 class TestBlocksAreAsPrefectWantsThem(BlockStandardTestSuite):
     @pytest.fixture(params=[WarehouseCredentials, ZooPipeLoad], ids=lambda block: block.__name__)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect import flow, task
@@ -19,11 +18,6 @@ from zoopipe_prefect import run_pipe, run_pipes
 from zoopipe_prefect.lineage import asset_key
 
 Events = Callable[[str], list[Event]]
-
-pytestmark = [
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
 
 
 @given(label=st.text(), scheme=st.sampled_from(["", "s3://", "duckdb:///", "Postgre-SQL://", "warehouse_url()::"]))

@@ -12,11 +12,7 @@ from tests.databases import execute
 from tests.prefect.loads import artifact
 from zoopipe_prefect import load_flow
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 # A file that can be imported from nowhere, with a model and a hook of its own.
 LOADS = """

@@ -14,11 +14,7 @@ from zoopipe_core.errors import LoadFailedError
 from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import ZooPipeLoad, parallelize_pipe, run_pipe, run_pipes
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture

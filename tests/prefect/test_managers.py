@@ -24,11 +24,7 @@ from zoopipe_core.errors import LoadAbortedError, LoadFailedError, SpecError
 from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import parallelize_pipe, report_of, run_pipe, run_pipes
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture

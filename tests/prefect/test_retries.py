@@ -15,11 +15,7 @@ from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import parallelize_pipe, run_pipe, run_pipes
 from zoopipe_prefect.states import LASTING_FAULTS, fault_can_pass
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 class WithName(BaseModel):

@@ -14,11 +14,7 @@ from zoopipe_core.ledger import loads
 from zoopipe_core.testing import ThreadEngine
 from zoopipe_prefect import parallelize_pipe, run_pipe
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 COLUMN = "_load_id"
 

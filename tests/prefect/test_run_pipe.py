@@ -22,11 +22,7 @@ from zoopipe_core.errors import LoadFailedError, SourceNotFoundError
 from zoopipe_prefect import run_pipe
 from zoopipe_prefect.watching import reporting_failures_as_warnings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def test_the_result_is_the_report_as_plain_json(users: Pipe, folder: Path) -> None:

@@ -11,11 +11,7 @@ from benchmarks.prefect_turns import GOALS, counted_requests, measure
 from zoopipe_core import Pipe
 from zoopipe_prefect import run_pipe
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def test_a_load_that_is_watched_writes_an_artifact_at_most_twice_a_second(slow_pipe: Callable[[int], Pipe]) -> None:

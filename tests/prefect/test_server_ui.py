@@ -26,8 +26,6 @@ from zoopipe_prefect import run_pipe, run_pipes
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    # Prefect opens a client for each artifact and leaves it to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
