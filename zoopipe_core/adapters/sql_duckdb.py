@@ -172,7 +172,7 @@ class DuckDB(Database):
 
     def find(self, table: TableName) -> ExistingTable | None:
         rows = self.execute(
-            "SELECT schema_name, table_name, is_view FROM ("
+            "SELECT database_name, schema_name, table_name, is_view FROM ("
             "  SELECT database_name, schema_name, table_name, false AS is_view FROM duckdb_tables()"
             "  UNION ALL SELECT database_name, schema_name, view_name, true FROM duckdb_views()"
             ") WHERE database_name = current_database() AND lower(schema_name) = lower(coalesce(?, current_schema()))"
@@ -181,11 +181,11 @@ class DuckDB(Database):
         )
         if not rows:
             return None
-        schema, name, is_view = rows[0]
+        database, schema, name, is_view = rows[0]
+        # Asked for the columns of all tables, as duckdb_columns() is, an instance binds every view that it comes with.
         columns = self.execute(
-            "SELECT column_name, data_type, is_nullable, column_default FROM duckdb_columns() WHERE database_name ="
-            " current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
-            [schema, name],
+            'SELECT name, type, NOT "notnull", dflt_value FROM pragma_table_info(?)',
+            [".".join(map(quote, (database, schema, name)))],
         )
         return ExistingTable(
             TableName(name, schema),
