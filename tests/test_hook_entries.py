@@ -8,16 +8,19 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.schema.oracle import text_batch
-from zoopipe_core.hooking.entries import RawRows, paused_gc, validated_entry
+from zoopipe_core.hooking.entries import RawRows, validated_entries
+from zoopipe_core.hooking.interpreter import paused_gc
 from zoopipe_core.hooks import EntryStatus
 
 
 def lazy(place: int = 1, metadata: dict[str, Any] | None = None) -> Any:
-    raw = RawRows(text_batch({"id": ["1", "2"], "name": ["a", "b"]}), None)
-    return validated_entry(2, 2, {"id": 2}, raw, place, metadata)
+    raw = RawRows(text_batch({"id": ["1", "2"], "name": ["a", "b"]}), None, np.array([0, place]))
+    notes = {} if metadata is None else {2: metadata}
+    return validated_entries([1, 2], [1, 2], [{"id": 1}, {"id": 2}], raw, notes)[1]
 
 
 def plain() -> dict[str, Any]:

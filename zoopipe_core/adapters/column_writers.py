@@ -21,6 +21,7 @@ from pydantic_core import TzInfo
 from zoopipe_core.adapters.array_writers import array_writer, decimal_texts_writer
 from zoopipe_core.adapters.cell_writers import CellStyle, CellWriter, constant, copied_writer
 from zoopipe_core.batches.model import Column
+from zoopipe_core.batches.plain_arrays import plain_array
 from zoopipe_core.kernels import emit
 
 __all__ = ["column_writer"]
@@ -80,8 +81,8 @@ def _values_writer(values: Sequence[Any], style: CellStyle) -> CellWriter | None
             return None
         return _values_writer(unwrapped, style)
     if kind is Decimal:
-        texts = pa.array([None if value is None else str(value) for value in values], pa.string())
-        return decimal_texts_writer(texts, style)
+        texts = plain_array(pa.string(), [None if value is None else str(value) for value in values])
+        return None if texts is None else decimal_texts_writer(texts, style)
     arrow = pa.null() if kind is _NONE else _PLAIN_CLASSES.get(kind)
     if kind is dt.datetime:
         arrow = _timestamp_type(values)
@@ -90,7 +91,9 @@ def _values_writer(values: Sequence[Any], style: CellStyle) -> CellWriter | None
     if arrow is None:
         return None
     try:
-        array = pa.array(values, arrow)
+        array = plain_array(arrow, values)
+        if array is None:
+            array = pa.array(values, arrow)
     except (pa.ArrowException, OverflowError, ValueError):  # an integer of more than 64 bits, half a surrogate pair
         return None
     return None if isinstance(array, pa.ChunkedArray) else array_writer(array, style)

@@ -6,7 +6,7 @@ writer wants arrays. `ModelBatch` converts a column the first time the other for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress, repeat
 from operator import is_
 from typing import Any, Final, TypeAlias
@@ -134,11 +134,39 @@ class Column:
                 pass  # what fits no array is kept exactly, as Python values
         return Column(self.type, [*self.values, *values])
 
-    def or_same(self, old: Column) -> Column:
-        """`old`, if its values were made of an array and are just those of this column; else this one."""
-        if not old._derived or old._values is None or len(self) != len(old):
-            return self
-        return old if all(map(is_, self.values, old._values)) else self
+    def holds(self, cells: Iterable[Any], places: Iterable[int] | None = None) -> bool:
+        """Whether `cells` are the very objects in `values` (at `places`), and so what the array holds.
+
+        Nothing is compared, since a value may have any idea of equality. False if the values were not made of an
+        array, or if they could have been changed since.
+        """
+        if not self._derived or self._values is None:
+            return False
+        values = self._values if places is None else map(self._values.__getitem__, places)
+        return all(map(is_, cells, values))
+
+    def without_values(self) -> Column:
+        """The column as its array alone, if it holds its values beside it."""
+        array = self.held_array
+        return self if array is None else Column(self.type, None, array)
+
+    def slice(self, start: int, stop: int) -> Column:
+        """Rows ``start:stop``, in whichever form the column is held; arrays are not copied."""
+        if self._repeats is not None:
+            return Column.repeating(self.type, self._repeats[0], self._repeats[1][start:stop])
+        array = self.held_array
+        if array is not None:
+            return Column(self.type, None, array.slice(start, stop - start))
+        assert self._values is not None
+        return Column(self.type, self._values[start:stop])
+
+    @classmethod
+    def joined(cls, column_type: ColumnType, parts: Sequence[Column]) -> Column:
+        """The rows of `parts`, at least one, one after the other: an array if all are held as arrays of the type."""
+        arrays = [part.held_array for part in parts]
+        if all(array is not None and array.type == column_type.arrow for array in arrays):
+            return cls(column_type, None, arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays))
+        return cls(column_type, [value for part in parts for value in part.values])
 
     def take(self, indices: RowNumbers) -> Column:
         """The column at `indices`: int64 (m,), each in ``0..n-1``."""
@@ -219,20 +247,12 @@ class ModelBatch:
         json_lines: Sequence[bytes] | None = None,
     ) -> ModelBatch:
         """Columns out of row dicts. Keys beyond `types` are appended, their types taken from the values."""
-        names = dict.fromkeys(types)
-        lists: Sequence[Sequence[Any]] | None = columns_of_dicts(records, list(names))
-        if lists is None:
-            for record in records:
-                if record.keys() - names.keys():
-                    names.update(dict.fromkeys(record))
-            lists = [[record.get(name, MISSING) for record in records] for name in names]
+        lists = columns_of_dicts(records, MISSING)
         columns: dict[str, Column] = {}
-        for name, values in zip(names, lists, strict=True):
-            known = types.get(name)
-            if known is None:
-                inferred = infer_column_type(v for v in values if v is not MISSING)
-                known = inferred or ColumnType(pa.null())
-            columns[name] = Column(known, values)
+        for name in dict.fromkeys([*types, *lists]):
+            values = lists.get(name) or [MISSING] * len(records)
+            known = types.get(name) or infer_column_type(v for v in values if v is not MISSING)
+            columns[name] = Column(known or ColumnType(pa.null()), values)
         numbers = np.arange(1, len(records) + 1, dtype=np.int64) if rows is None else rows
         return cls(columns, numbers, source, json_lines)
 
@@ -268,12 +288,11 @@ class ModelBatch:
     def dicts(self) -> Iterator[dict[str, Any]]:
         """Each row as ``model_dump()`` returns it."""
         if not self.columns:
-            yield from ({} for _ in range(self.num_rows))
-            return
+            return ({} for _ in range(self.num_rows))
         rows = dicts_of_columns({name: column.values for name, column in self.columns.items()})
         if any(column.has_gaps for column in self.columns.values()):
-            rows = ({name: value for name, value in row.items() if value is not MISSING} for row in rows)
-        yield from rows
+            return ({name: value for name, value in row.items() if value is not MISSING} for row in rows)
+        return rows
 
     def to_arrow(self, types: Mapping[str, ColumnType] | None = None) -> pa.RecordBatch:
         """The rows as a record batch with the columns `types` (default: this batch's own), in that order.
@@ -311,6 +330,12 @@ class ModelBatch:
         if index is None:
             return source
         return f"row {self.rows[index]:,} of {source}" if self.rows[index] else "a row that a hook added"
+
+    def slice(self, start: int, stop: int) -> ModelBatch:
+        """Rows ``start:stop``, without a copy of what is held as arrays."""
+        lines = None if self.json_lines is None else self.json_lines[start:stop]
+        columns = {name: column.slice(start, stop) for name, column in self.columns.items()}
+        return ModelBatch(columns, self.rows[start:stop], self.source, lines)
 
     def take(self, indices: RowNumbers) -> ModelBatch:
         """The rows at `indices`: int64 (m,), each in ``0..n-1``."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-__all__ = ["columns_of_dicts", "dicts_of_columns"]
+__all__ = ["columns_of_dicts", "dicts_of_columns", "likely_keys"]
 
 MAX_LITERAL = 200
 """Columns up to which a function is made for them."""
@@ -25,33 +27,40 @@ def dicts_of_columns(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str,
     names, lists = tuple(columns), tuple(columns.values())
     if len(set(map(len, lists))) != 1:
         raise ValueError(f"the columns differ in length: {dict(zip(names, map(len, lists), strict=True))}")
+    rows = zip(*lists, strict=True)
     if len(names) <= MAX_LITERAL and all(type(name) is str for name in names):
-        return map(_row_maker(names), *lists)
-    return (dict(zip(names, cells, strict=True)) for cells in zip(*lists, strict=True))
+        return _row_maker(names)(rows)
+    return (dict(zip(names, cells, strict=True)) for cells in rows)
 
 
 @lru_cache(maxsize=256)
-def _row_maker(names: tuple[str, ...]) -> Callable[..., dict[str, Any]]:
-    """A function from the cells of a row to its dict: three times as fast as ``dict(zip(names, cells))``."""
+def _row_maker(names: tuple[str, ...]) -> Callable[[Iterable[tuple[Any, ...]]], Iterator[dict[str, Any]]]:
+    """A function from rows of cells to their dicts: three times as fast as ``dict(zip(names, cells))`` for each."""
     cells = [f"c{index}" for index in range(len(names))]
     items = ", ".join(f"{name!r}: {cell}" for name, cell in zip(names, cells, strict=True))
     # The only foreign part is the names, as literals: texts, and no class with a repr of its own.
-    maker: Callable[..., dict[str, Any]] = eval(f"lambda {', '.join(cells)}: {{{items}}}")
+    maker: Callable[[Iterable[tuple[Any, ...]]], Iterator[dict[str, Any]]]
+    maker = eval(f"lambda rows: ({{{items}}} for ({', '.join(cells)},) in rows)")
     return maker
 
 
-def columns_of_dicts(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[Any, ...]] | None:
-    """The columns `names` of rows that have just these keys; None if some row has others, or lacks one.
+def likely_keys(rows: Sequence[Mapping[Any, Any]]) -> list[Any]:
+    """The keys of the first of `rows`, if all have as many; where each has a cell for all of these, it has no others.
 
-    >>> columns_of_dicts([{"id": 1, "name": "a"}, {"name": "b", "id": 2}], ["id", "name"])
-    [(1, 2), ('a', 'b')]
+    Empty if they have not, or no keys at all.
     """
-    count = len(names)
-    if not rows or not count or any(map(count.__ne__, map(len, rows))):
-        return None
-    try:
-        if count == 1:
-            return [tuple(map(itemgetter(names[0]), rows))]
-        return list(zip(*map(itemgetter(*names), rows), strict=True))
-    except KeyError:
-        return None
+    keys = list(rows[0]) if rows else []
+    return keys if list(map(len, rows)).count(len(keys)) == len(rows) else []
+
+
+def columns_of_dicts(rows: Sequence[Mapping[Any, Any]], gap: Any) -> dict[Any, list[Any]]:
+    """Each key that some row has, in the order of their first appearance, and its cells; `gap` where a row lacks it.
+
+    >>> columns_of_dicts([{"id": 1}, {"name": "b", "id": 2}], None)
+    {'id': [1, 2], 'name': [None, 'b']}
+    """
+    with suppress(KeyError):
+        keys = likely_keys(rows)
+        if keys:
+            return {key: list(map(itemgetter(key), rows)) for key in keys}
+    return {key: [row.get(key, gap) for row in rows] for key in dict.fromkeys(chain.from_iterable(rows))}

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -36,14 +36,23 @@ import numpy as np
 import pyarrow as pa
 from pydantic_core import to_json
 
+from zoopipe_core.batches.plain_arrays import NAIVE_MICROSECONDS, UTC_MICROSECONDS, plain_array
 from zoopipe_core.batches.values import python_values
 from zoopipe_core.errors import UnsupportedValueError
 
-__all__ = ["BINARY", "JSON", "STRING", "ColumnType", "infer_column_type"]
+__all__ = [
+    "BINARY",
+    "JSON",
+    "NAIVE_MICROSECONDS",
+    "STRING",
+    "UTC_MICROSECONDS",
+    "ColumnType",
+    "column_type_of",
+    "infer_column_type",
+    "infer_type_of_classes",
+]
 
 DEFAULT_DECIMAL = pa.decimal128(38, 9)
-UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
-NAIVE_MICROSECONDS = pa.timestamp("us")
 
 
 class _NoFit(ValueError):
@@ -104,12 +113,9 @@ class ColumnType:
             storage = pa.array([None if v is None else _uuid_bytes(v) for v in values], kind.storage_type)
             return pa.ExtensionArray.from_storage(kind, storage)
         if isinstance(kind, pa.JsonType):
-            storage = pa.array([None if v is None else _json_text(v) for v in values], kind.storage_type)
+            storage = _array(kind.storage_type, [None if v is None else _json_text(v) for v in values])
             return pa.ExtensionArray.from_storage(kind, storage)
-        plain = _plain_values(kind, values)
-        build = _BUILDERS.get(kind)
-        array = None if build is None else build(plain)
-        return pa.array(plain, kind) if array is None else array
+        return _array(kind, _plain_values(kind, values))
 
     def _first_misfit(self, values: Sequence[Any]) -> UnsupportedValueError | None:
         """Find the value that made the conversion of the whole column fail; None if each one by itself fits."""
@@ -123,66 +129,10 @@ class ColumnType:
         return None
 
 
-# ---- arrays of the commonest types ----------------------------------------------------------------------------------
-# pa.array imports pandas where it is installed, which takes longer than a small load.
+def _array(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    array = plain_array(kind, values)
+    return pa.array(values, kind) if array is None else array
 
-
-def _validity(values: Sequence[Any]) -> pa.Buffer | None:
-    if None not in values:
-        return None
-    return pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little"))
-
-
-def _fixed_width(
-    kind: pa.DataType, dtype: str, python_type: type, number: Callable[[Any], Any] | None = None
-) -> Callable[[Sequence[Any]], pa.Array | None]:
-    """How an array of `kind` is made of values of exactly `python_type`, each of which `number` makes a number."""
-
-    def build(values: Sequence[Any]) -> pa.Array | None:
-        if not set(map(type, values)) <= {python_type, type(None)}:
-            return None
-        validity = _validity(values)
-        if number is not None:
-            values = [0 if value is None else number(value) for value in values]
-        elif validity is not None:
-            values = [0 if value is None else value for value in values]
-        return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.array(values, dtype))])
-
-    return build
-
-
-def _booleans(values: Sequence[Any]) -> pa.Array | None:
-    bits = pa.py_buffer(np.packbits(np.array([value is True for value in values], np.bool_), bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(values), [_validity(values), bits])
-
-
-def _microseconds_since(epoch: dt.datetime) -> Callable[[dt.datetime], int]:
-    return lambda value: (value - epoch) // dt.timedelta(microseconds=1)
-
-
-def _strings(values: Sequence[Any]) -> pa.Array | None:
-    validity = _validity(values)
-    encoded = [b"" if value is None else value.encode() for value in values]
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(list(map(len, encoded)), out=offsets[1:])
-    if offsets[-1] >= 2**31:
-        return None
-    buffers = [validity, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(values), buffers)
-
-
-_EPOCH = dt.datetime(1970, 1, 1)
-_BUILDERS: dict[pa.DataType, Callable[[Sequence[Any]], pa.Array | None]] = {
-    pa.bool_(): _booleans,
-    pa.date32(): _fixed_width(pa.date32(), "int32", dt.date, lambda value: value.toordinal() - _EPOCH.toordinal()),
-    pa.float64(): _fixed_width(pa.float64(), "float64", float),
-    pa.int64(): _fixed_width(pa.int64(), "int64", int),
-    pa.string(): _strings,
-    NAIVE_MICROSECONDS: _fixed_width(NAIVE_MICROSECONDS, "int64", dt.datetime, _microseconds_since(_EPOCH)),
-    UTC_MICROSECONDS: _fixed_width(
-        UTC_MICROSECONDS, "int64", dt.datetime, _microseconds_since(_EPOCH.replace(tzinfo=dt.UTC))
-    ),
-}
 
 _MISFITS = (pa.ArrowException, OverflowError, ValueError, TypeError, AttributeError)
 
@@ -214,10 +164,12 @@ def infer_column_type(values: Iterable[Any]) -> ColumnType | None:
 
     Integers and floats mixed are floats; any other mixture is JSON.
     """
-    found: list[ColumnType] = []
-    for kind in {type(value) for value in values if value is not None}:
-        found.append(column_type_of(kind))
-    unique = set(found)
+    return infer_type_of_classes(set(map(type, values)))
+
+
+def infer_type_of_classes(classes: Iterable[type]) -> ColumnType | None:
+    """`infer_column_type` of values of these classes."""
+    unique = {column_type_of(kind) for kind in classes if kind is not type(None)}
     if not unique:
         return None
     if len(unique) == 1:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from zoopipe_core.batches.model import MISSING, Column, ModelBatch
+from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.rejects import RejectBatch
-from zoopipe_core.batches.source import RowNumbers, SourceBatch, index_array
+from zoopipe_core.batches.source import RowNumbers, SourceBatch
 from zoopipe_core.batches.types import ColumnType, column_type_of
 from zoopipe_core.errors import UnsupportedValueError
 from zoopipe_core.hooking.columns import checked, kept, same_memory
-from zoopipe_core.hooking.entries import RawRows, metadata_of, validated_entry
-from zoopipe_core.hooking.rows import Misuse, errors_of, run_row_hook
+from zoopipe_core.hooking.entries import RawRows, metadata_of, validated_entries
+from zoopipe_core.hooking.gathering import Gathering
+from zoopipe_core.hooking.rows import Misuse, Naming, Shown, errors_of, run_row_hook
 from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, Hook, Store
 from zoopipe_core.schema.rejecting import reject_rows
 from zoopipe_core.schema.validate import Validated
 
 __all__ = ["AfterValidation", "PostHooked", "added_types"]
+
+CHUNK_ROWS = 2**12
+"""Rows that are Python objects at a time. Their dicts and values take some 6 MB; of 16,384 rows each took a quarter
+longer, being fetched from memory again at each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ def added_types(hook: Hook) -> dict[str, ColumnType]:
 
 
 class AfterValidation:
-    """Accepted rows on their way through post-validation hooks: in `_good`, or in `_entries` where that is no None."""
+    """Accepted rows on their way through post-validation hooks."""
 
     def __init__(
         self,
@@ -56,10 +62,6 @@ class AfterValidation:
         self._good, self._rejects = validated.good, validated.rejects
         self._known_ids: RowNumbers | None = None
         self._metadata = {first_id + place: notes for place, notes in metadata.items()}
-        self._entries: list[Entry] | None = None
-        self._types: dict[str, ColumnType] = {}
-        self._present: list[str] = []
-        self._declared: dict[str, ColumnType] = {}
         self._filtered = self._added = 0
 
     @property
@@ -73,44 +75,55 @@ class AfterValidation:
 
     @property
     def num_rows(self) -> int:
-        return self._good.num_rows if self._entries is None else len(self._entries)
+        return self._good.num_rows
 
-    def run_rows(self, hook: BaseHook, store: Store) -> None:
-        if self._entries is None:
-            self._entries = self._opened()
-        outcome = run_row_hook(hook, self._entries, "validated_data", store, self._new_ids)
-        if outcome.failed:
-            self._reject(outcome.failed, hook)
-        self._entries = outcome.going
-        self._filtered += outcome.filtered
-        self._added += outcome.added
-        self._declared.update(added_types(hook))
+    def run_rows(self, hooks: Sequence[BaseHook], store: Store, naming: Naming) -> None:
+        """Rows to entries and back to columns, a chunk at a time, which stays in the processor's cache meanwhile."""
+        good, all_ids = self._good, self._ids
+        gathering = Gathering(good, {name: kind for hook in hooks for name, kind in added_types(hook).items()})
+        ids, numbers, metadata = [], [], {}
+        failed: list[tuple[Entry, BaseHook]] = []
+        for start in range(0, good.num_rows, CHUNK_ROWS):
+            chunk = good.slice(start, start + CHUNK_ROWS)
+            given = self._shown(chunk, all_ids[start : start + CHUNK_ROWS])
+            shown = given
+            for hook in hooks:
+                if not shown.ids:
+                    break
+                with naming(hook, chunk.rows):
+                    outcome = run_row_hook(hook, shown, "validated_data", store, self._new_ids)
+                    failed.extend((entry, hook) for entry in outcome.failed)
+                    self._filtered += outcome.filtered
+                    self._added += outcome.added
+                    shown = outcome.going
+            records = cast(list[dict[str, Any]], list(map(itemgetter("validated_data"), shown.entries)))
+            gathering.add(chunk, records, None if shown.ids is given.ids else _places(given.ids, shown.ids))
+            ids.append(shown.ids)
+            numbers.append(shown.positions)
+            metadata.update(metadata_of(shown.entries))
+        with naming(hooks[-1], good.rows):
+            columns = gathering.columns()
+            _check_names(columns)
+            self._reject(failed)
+        self._known_ids, self._metadata = _joined(ids), metadata
+        self._good = ModelBatch(columns, _joined(numbers), good.source)
 
-    def _opened(self) -> list[Entry]:
-        good, source = self._good, self._source
-        self._types = good.types
-        self._present = [name for name, column in good.columns.items() if any(v is not MISSING for v in column.values)]
-        places = self._ids[self._ids > 0] - self._first
-        if not np.array_equal(places, np.arange(source.num_rows)):
-            source = _taken(source, places)
-        raw, noted = RawRows(source, self._wanted), self._metadata
-        # The rows of the source stand in the order of the ids; a row that a hook added has none.
-        raws = np.where(self._ids > 0, np.cumsum(self._ids > 0) - 1, -1).tolist()
-        return [
-            validated_entry(identity, number, data, raw, place, noted.get(identity) if noted else None)
-            for identity, number, data, place in zip(
-                self._ids.tolist(), good.rows.tolist(), good.dicts(), raws, strict=True
-            )
-        ]
+    def _shown(self, chunk: ModelBatch, ids: RowNumbers) -> Shown:
+        places = np.where(ids > 0, ids - self._first, -1)
+        raw = RawRows(self._source, self._wanted, places)
+        identities, numbers = ids.tolist(), chunk.rows.tolist()
+        entries = validated_entries(identities, numbers, chunk.dicts(), raw, self._metadata)
+        return Shown(entries, identities, numbers)
 
-    def _reject(self, failed: Sequence[Entry], hook: BaseHook) -> None:
-        places = {e["id"] - self._first: errors_of(e, hook) for e in failed if e["id"] > 0}
-        added = [(e.get("validated_data") or {}, errors_of(e, hook)) for e in failed if e["id"] <= 0]
+    def _reject(self, failed: Sequence[tuple[Entry, BaseHook]]) -> None:
+        if not failed:
+            return
+        places = {e["id"] - self._first: errors_of(e, hook) for e, hook in failed if e["id"] > 0}
+        added = [(e.get("validated_data") or {}, errors_of(e, hook)) for e, hook in failed if e["id"] <= 0]
         new = reject_rows(replace(self._source, faults=()), places, added)
         self._rejects = self._rejects.merged(new)
 
     def run_columns(self, hook: ColumnHook, store: Store) -> None:
-        self._close()
         good = self._good
         try:
             given = good.to_arrow()
@@ -138,37 +151,21 @@ class AfterValidation:
             if self._known_ids is not None:
                 self._known_ids = self._known_ids[keep]
 
-    def _close(self) -> None:
-        """Entries back to columns. A column that no row has any more is gone, one that was declared is there."""
-        entries, self._entries = self._entries, None
-        if entries is None:
-            return
-        records = [entry["validated_data"] or {} for entry in entries]
-        types = self._types | self._declared
-        if records:
-            gone = [name for name in self._present if not any(name in record for record in records)]
-            types = {name: kind for name, kind in types.items() if name not in gone or name in self._declared}
-        self._declared = {}
-        ids = np.array(list(map(itemgetter("id"), entries)), dtype=np.int64)
-        same_rows, self._known_ids = np.array_equal(ids, self._ids), ids
-        self._metadata = {entry["id"]: entry["metadata"] for entry in entries if metadata_of(entry)}
-        numbers = np.array(list(map(itemgetter("position"), entries)), dtype=np.int64)
-        old, self._good = self._good, ModelBatch.from_rows(records, types, numbers, self._good.source)
-        if same_rows:
-            for name, column in self._good.columns.items():
-                if name in old.columns:
-                    self._good.columns[name] = column.or_same(old.columns[name])
-        unnamed = [name for name in self._good.columns if not isinstance(name, str)]
-        if unnamed:
-            raise Misuse(f"validated_data has the key {unnamed[0]!r}, and a column's name is a text")
-
     def result(self) -> PostHooked:
-        self._close()
         return PostHooked(self._good, self._rejects, self._filtered, self._added)
 
 
-def _taken(source: SourceBatch, places: RowNumbers) -> SourceBatch:
-    """Some rows of `source`, in the order of `places`."""
-    batch = source.batch.take(index_array(places)) if source.batch.num_columns else source.batch
-    objects = None if source.objects is None else [source.objects[place] for place in places.tolist()]
-    return replace(source, batch=batch, rows=source.rows[places], objects=objects)
+def _places(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """For each id `after`, its place `before`; -1 if it was not there."""
+    known = dict(zip(before, range(len(before)), strict=True))
+    return [known.get(identity, -1) for identity in after]
+
+
+def _joined(lists: Iterable[Sequence[int]]) -> RowNumbers:
+    return np.fromiter(chain.from_iterable(lists), np.int64)
+
+
+def _check_names(columns: Iterable[Any]) -> None:
+    for name in columns:
+        if not isinstance(name, str):
+            raise Misuse(f"validated_data has the key {name!r}, and a column's name is a text")

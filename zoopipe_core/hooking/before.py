@@ -19,14 +19,24 @@ from zoopipe_core.batches.source import (
     number_rows,
 )
 from zoopipe_core.hooking.columns import checked, kept, sized
-from zoopipe_core.hooking.rows import Misuse, columns_of, errors_of, json_text, new_entry, raw_rows, run_row_hook
-from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, EntryStatus, Store
+from zoopipe_core.hooking.rows import (
+    Misuse,
+    Naming,
+    Shown,
+    columns_of,
+    errors_of,
+    json_text,
+    new_entry,
+    raw_rows,
+    run_row_hook,
+)
+from zoopipe_core.hooks import BaseHook, ColumnHook, EntryStatus, Store
 
 __all__ = ["BeforeValidation"]
 
 
 class BeforeValidation:
-    """A batch on its way through pre-validation hooks: in `_batch`, or in `_entries` where that is no None."""
+    """A batch on its way through pre-validation hooks: in `_batch`, or in `_shown` where that is no None."""
 
     def __init__(
         self, origin: SourceBatch, first_id: int, wanted: frozenset[str] | None, new_ids: Iterator[int]
@@ -34,7 +44,7 @@ class BeforeValidation:
         self._origin, self._first, self._wanted, self._new_ids = origin, first_id, wanted, new_ids
         self._batch = replace(origin, faults=())
         self._ids: RowNumbers = number_rows(first_id, origin.num_rows)
-        self._entries: list[Entry] | None = None
+        self._shown: Shown | None = None
         self._lines: dict[int, bytes] = {}
         self._metadata: dict[int, dict[str, Any]] = {}
         self._failed: dict[int, Sequence[Mapping[str, Any]]] = {}
@@ -43,7 +53,7 @@ class BeforeValidation:
 
     @property
     def num_rows(self) -> int:
-        return self._batch.num_rows if self._entries is None else len(self._entries)
+        return self._batch.num_rows if self._shown is None else len(self._shown)
 
     def _place(self, identity: int) -> int:
         return identity - self._first if identity > 0 else -1
@@ -55,17 +65,24 @@ class BeforeValidation:
         else:
             self._failed_rows.append((row, errors))
 
-    def run_rows(self, hook: BaseHook, store: Store) -> None:
-        if self._entries is None:
-            self._entries = self._opened()
-        outcome = run_row_hook(hook, self._entries, "raw_data", store, self._new_ids)
+    def run_rows(self, hooks: Sequence[BaseHook], store: Store, naming: Naming) -> None:
+        for hook in hooks:
+            if not self.num_rows:
+                return
+            with naming(hook, self._origin.rows):
+                self._run_rows(hook, store)
+
+    def _run_rows(self, hook: BaseHook, store: Store) -> None:
+        if self._shown is None:
+            self._shown = self._opened()
+        outcome = run_row_hook(hook, self._shown, "raw_data", store, self._new_ids)
         for entry in outcome.failed:
             self._fail(entry["id"], entry.get("raw_data") or {}, errors_of(entry, hook))
-        self._entries = outcome.going
+        self._shown = outcome.going
         self._filtered += outcome.filtered
         self._added += outcome.added
 
-    def _opened(self) -> list[Entry]:
+    def _opened(self) -> Shown:
         """The batch as entries. A row that is no dict fails here: no hook could look at it."""
         rows, bad = raw_rows(self._batch, self._wanted)
         ids = self._ids.tolist()
@@ -73,11 +90,16 @@ class BeforeValidation:
             self._lines = dict(zip(ids, self._batch.batch.column(JSON_COLUMN).to_pylist(), strict=True))
         for index, why in bad.items():
             self._fail(ids[index], rows[index], [why])
-        return [
+        numbers = self._batch.rows.tolist()
+        if bad:
+            ids, numbers, rows = (
+                [item for index, item in enumerate(all_) if index not in bad] for all_ in (ids, numbers, rows)
+            )
+        entries = [
             new_entry(identity, number, EntryStatus.PENDING, row, None, self._metadata.get(identity))
-            for index, (identity, number, row) in enumerate(zip(ids, self._batch.rows.tolist(), rows, strict=True))
-            if index not in bad
+            for identity, number, row in zip(ids, numbers, rows, strict=True)
         ]
+        return Shown(entries, ids, numbers)
 
     def run_columns(self, hook: ColumnHook, store: Store) -> None:
         if self._batch.kind is SourceKind.OBJECTS:
@@ -104,16 +126,16 @@ class BeforeValidation:
 
     def _close(self, as_columns: bool) -> None:
         """Entries back to a batch: JSON stays JSON, other rows become objects, or columns if those are wanted."""
-        entries, self._entries = self._entries, None
-        if entries is None:
+        shown, self._shown = self._shown, None
+        if shown is None:
             return
+        entries = shown.entries
         self._metadata = {entry["id"]: entry["metadata"] for entry in entries if entry.get("metadata")}
-        self._ids = np.array([entry["id"] for entry in entries], dtype=np.int64)
-        numbers = np.array([entry["position"] for entry in entries], dtype=np.int64)
+        self._ids, numbers = np.array(shown.ids, dtype=np.int64), np.array(shown.positions, dtype=np.int64)
         rows, kind, source = [entry["raw_data"] for entry in entries], self._batch.kind, self._batch.source
         if kind is SourceKind.JSON:
             # The law for JSON is model_validate_json: rows stay text.
-            texts = [json_text(self._lines.get(e["id"]), row) for e, row in zip(entries, rows, strict=True)]
+            texts = [json_text(self._lines.get(key), row) for key, row in zip(shown.ids, rows, strict=True)]
             lines = pa.RecordBatch.from_arrays([pa.array(texts, pa.binary())], names=[JSON_COLUMN])
             self._batch = SourceBatch(source, kind, lines, numbers, (), rows)
         elif as_columns:

@@ -7,8 +7,8 @@ batch is held as columns or as entries, and converted only where a hook wants th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from zoopipe_core.batches.source import RowNumbers, SourceBatch
@@ -16,8 +16,8 @@ from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import HookError
 from zoopipe_core.hooking.after import AfterValidation, PostHooked, added_types
 from zoopipe_core.hooking.before import BeforeValidation
-from zoopipe_core.hooking.entries import paused_gc
-from zoopipe_core.hooking.rows import Misuse
+from zoopipe_core.hooking.interpreter import paused_gc
+from zoopipe_core.hooking.rows import Misuse, Naming
 from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, Store
 from zoopipe_core.schema.validate import Validated
 
@@ -38,7 +38,7 @@ def hooks_at_work(hooks: Sequence[Hook], store: Store) -> Iterator[None]:
     try:
         for hook in hooks:
             if not any(hook is other for other in started):
-                with _naming(hook, "in setup"):
+                with _naming(hook, lambda: "in setup"):
                     hook.setup(store)
                 started.append(hook)
         yield
@@ -58,7 +58,7 @@ def _tear_down(started: list[Hook], store: Store) -> list[HookError]:
     while started:
         hook = started.pop()
         try:
-            with _naming(hook, "in teardown"):
+            with _naming(hook, lambda: "in teardown"):
                 hook.teardown(store)
         except HookError as error:
             failures.append(error)
@@ -114,19 +114,21 @@ class HookChain:
 
     def _through(self, state: _Side[T], source: str, rows: RowNumbers, store: Store) -> T:
         """Run the hooks as long as there are rows left."""
-        where = _rows_text(source, rows)
-        with paused_gc() if any(isinstance(hook, BaseHook) for hook in self.hooks) else nullcontext():
-            return self._run(state, where, store)
 
-    def _run(self, state: _Side[T], where: str, store: Store) -> T:
-        for hook in self.hooks:
-            if state.num_rows:
-                with _naming(hook, where):
-                    if isinstance(hook, ColumnHook):
-                        state.run_columns(hook, store)
-                    else:
-                        state.run_rows(hook, store)
-        with _naming(self.hooks[-1], where):
+        def naming(hook: Hook, rows: RowNumbers) -> AbstractContextManager[None]:
+            return _naming(hook, lambda: _rows_text(source, rows))
+
+        for columnar, group in itertools.groupby(self.hooks, lambda hook: isinstance(hook, ColumnHook)):
+            hooks: list[Any] = list(group)
+            if columnar:
+                for hook in hooks:
+                    if state.num_rows:
+                        with naming(hook, rows):
+                            state.run_columns(hook, store)
+            elif state.num_rows:
+                with paused_gc():
+                    state.run_rows(hooks, store, naming)
+        with naming(self.hooks[-1], rows):
             return state.result()
 
 
@@ -136,7 +138,7 @@ class _Side(Protocol[T_co]):
     @property
     def num_rows(self) -> int: ...
 
-    def run_rows(self, hook: BaseHook, store: Store) -> None: ...
+    def run_rows(self, hooks: Sequence[BaseHook], store: Store, naming: Naming) -> None: ...
 
     def run_columns(self, hook: ColumnHook, store: Store) -> None: ...
 
@@ -144,14 +146,14 @@ class _Side(Protocol[T_co]):
 
 
 @contextmanager
-def _naming(hook: Hook, where: str) -> Iterator[None]:
+def _naming(hook: Hook, where: Callable[[], str]) -> Iterator[None]:
     """Turn whatever a hook raises into an error that names the hook and the rows."""
     try:
         yield
     except Misuse as error:
-        raise HookError(f"the hook {hook.name} failed {where}: {error}") from error.__cause__
+        raise HookError(f"the hook {hook.name} failed {where()}: {error}") from error.__cause__
     except Exception as error:
-        raise HookError(f"the hook {hook.name} raised {type(error).__name__} {where}: {error}") from error
+        raise HookError(f"the hook {hook.name} raised {type(error).__name__} {where()}: {error}") from error
 
 
 def _rows_text(source: str, rows: RowNumbers) -> str:

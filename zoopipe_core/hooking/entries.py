@@ -6,67 +6,103 @@ would take longer than many a hook.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
-from contextlib import contextmanager
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
+from dataclasses import replace
+from itertools import repeat
 from typing import Any, cast
 
-from zoopipe_core.batches.source import SourceBatch
+import numpy as np
+
+from zoopipe_core.batches.source import RowNumbers, SourceBatch, index_array
 from zoopipe_core.hooking.rows import raw_rows
 from zoopipe_core.hooks import Entry, EntryStatus
 
-__all__ = ["RawRows", "metadata_of", "paused_gc", "validated_entry"]
+__all__ = ["RawRows", "metadata_of", "validated_entries"]
 
 LATER = ("raw_data", "errors", "metadata")
 """What is made when it is looked at."""
 
 
 class RawRows:
-    """The rows of a batch as its source holds them, made when the first of them is asked for."""
+    """Some rows of a batch as its source holds them, made when the first of them is asked for.
 
-    __slots__ = ("_rows", "_source", "_wanted")
+    Args:
+        source: the batch.
+        wanted: the columns that are looked at; None: all.
+        places: int64 (n,), for each of the rows its place in `source`; -1 for a row that a hook added, which the source
+            does not hold.
+    """
 
-    def __init__(self, source: SourceBatch, wanted: frozenset[str] | None) -> None:
-        self._source, self._wanted = source, wanted
+    __slots__ = ("_places", "_rows", "_source", "_wanted")
+
+    def __init__(self, source: SourceBatch, wanted: frozenset[str] | None, places: RowNumbers) -> None:
+        self._source, self._wanted, self._places = source, wanted, places
         self._rows: list[dict[str, Any]] | None = None
 
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        """The row at `place`, the same dict each time; an empty one for the place -1 of a row that a hook added."""
-        if place < 0:
-            return {}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The row, the same dict each time; an empty one where a hook added it."""
         if self._rows is None:
-            self._rows = raw_rows(self._source, self._wanted)[0]
-        return self._rows[place]
+            held = np.flatnonzero(self._places >= 0)
+            found = raw_rows(_taken(self._source, self._places[held]), self._wanted)[0]
+            self._rows = [{} for _ in self._places]
+            for place, row in zip(held.tolist(), found, strict=True):
+                self._rows[place] = row
+        return self._rows[index]
 
 
-def validated_entry(
-    identity: int, position: int, data: dict[str, Any], raw: RawRows, place: int, metadata: dict[str, Any] | None
-) -> Entry:
-    """The entry of an accepted row, whose ``raw_data`` is ``raw[place]``."""
-    entry = _LazyEntry(id=identity, position=position, status=EntryStatus.VALIDATED, validated_data=data)
-    entry.raw, entry.place = raw, place
-    if metadata is not None:
-        entry["metadata"] = metadata
-    return cast(Entry, entry)
+def _taken(source: SourceBatch, places: RowNumbers) -> SourceBatch:
+    """The rows of `source` at `places`."""
+    batch = source.batch.take(index_array(places)) if source.batch.num_columns else source.batch
+    objects = None if source.objects is None else [source.objects[place] for place in places.tolist()]
+    return replace(source, batch=batch, rows=source.rows[places], objects=objects)
 
 
-def metadata_of(entry: Entry) -> Any:
-    """``metadata``, None if nobody looked at it yet."""
-    return dict.get(cast(dict[str, Any], entry), "metadata")
+def validated_entries(
+    ids: Sequence[int],
+    positions: Sequence[int],
+    rows: Iterable[dict[str, Any]],
+    raw: RawRows,
+    metadata: Mapping[int, dict[str, Any]],
+) -> list[Entry]:
+    """The entries of accepted rows.
+
+    `rows` are their ``validated_data``, `raw` knows their ``raw_data``, `metadata` has the notes on some of them, by
+    id.
+    """
+    status = EntryStatus.VALIDATED
+    entries = [
+        _LazyEntry(id=identity, position=position, status=status, validated_data=data)
+        for identity, position, data in zip(ids, positions, rows, strict=True)
+    ]
+    for index, entry in enumerate(entries):
+        entry.raw, entry.index = raw, index
+    if metadata:
+        for identity, entry in zip(ids, entries, strict=True):
+            if identity in metadata:
+                entry["metadata"] = metadata[identity]
+    return cast(list[Entry], entries)
+
+
+def metadata_of(entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
+    """Id -> ``metadata``, of those entries that have some."""
+    made = cast(Sequence[dict[str, Any]], entries)
+    if not any(map(dict.get, made, repeat("metadata"))):  # `dict.get` does not make it
+        return {}
+    return {entry["id"]: entry["metadata"] for entry in entries if entry.get("metadata")}
 
 
 class _LazyEntry(dict[str, Any]):
     """A dict that has all keys of an `Entry`, whether they were made yet or not."""
 
-    __slots__ = ("place", "raw")
+    __slots__ = ("index", "raw")
 
     raw: RawRows | None  # None once all was made
-    place: int
+    index: int
 
     def __missing__(self, key: str) -> Any:
         if key not in LATER or self.raw is None:
             raise KeyError(key)
-        value = self[key] = self.raw[self.place] if key == "raw_data" else [] if key == "errors" else {}
+        value = self[key] = self.raw[self.index] if key == "raw_data" else [] if key == "errors" else {}
         return value
 
     def _whole(self) -> dict[str, Any]:
@@ -135,21 +171,3 @@ class _LazyEntry(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, ({**self},)
-
-
-@contextmanager
-def paused_gc() -> Iterator[None]:
-    """No search for reference cycles meanwhile.
-
-    A batch of rows as Python objects is some ten thousand dicts, which are gone before the next batch. Python's
-    collector would take their number as a reason to look through all objects of the process, again and again: a
-    quarter of the time of a load with row hooks.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

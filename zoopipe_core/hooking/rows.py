@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
 
@@ -19,13 +20,24 @@ from pydantic_core import from_json, to_json
 
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.row_dicts import dicts_of_columns
-from zoopipe_core.batches.source import JSON_COLUMN, SourceBatch, SourceKind, number_rows
+from zoopipe_core.batches.source import JSON_COLUMN, RowNumbers, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
 from zoopipe_core.errors import UnsupportedValueError
-from zoopipe_core.hooks import BaseHook, Entry, EntryStatus
+from zoopipe_core.hooks import BaseHook, Entry, EntryStatus, Hook
 from zoopipe_core.schema.cells import cell_values, readable_cells
 
-__all__ = ["Misuse", "Outcome", "columns_of", "errors_of", "json_text", "new_entry", "raw_rows", "run_row_hook"]
+__all__ = [
+    "Misuse",
+    "Naming",
+    "Outcome",
+    "Shown",
+    "columns_of",
+    "errors_of",
+    "json_text",
+    "new_entry",
+    "raw_rows",
+    "run_row_hook",
+]
 
 Errors = list[dict[str, Any]]
 BadRows = dict[int, Mapping[str, Any]]
@@ -36,20 +48,40 @@ class Misuse(Exception):
     """A hook, or what it returned, is not what it has to be; becomes a HookError that names it."""
 
 
+Naming = Callable[[Hook, RowNumbers], AbstractContextManager[None]]
+"""Makes whatever is raised in its block an error that names the hook and the rows, given by their numbers."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """Entries, and what is known of them whatever hooks do to them: lists of equal length.
+
+    Attributes:
+        entries: as a hook gets them, or gave them back.
+        ids, positions: what `Entry` calls so.
+    """
+
+    entries: list[Entry]
+    ids: list[int]
+    positions: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 @dataclass(slots=True)
 class Outcome:
     """Entries behind a row hook: those that go on, those that failed, and the count of the others."""
 
-    going: list[Entry]
+    going: Shown
     failed: list[Entry]
-    filtered: int
-    added: int
+    filtered: int = 0
+    added: int = 0
 
 
-def run_row_hook(
-    hook: BaseHook, entries: list[Entry], data: str, store: dict[str, Any], new_ids: Iterator[int]
-) -> Outcome:
-    """Run `hook` on `entries` and account for each of them.
+def run_row_hook(hook: BaseHook, shown: Shown, data: str, store: dict[str, Any], new_ids: Iterator[int]) -> Outcome:
+    """Run `hook` on entries and account for each of them. Where all go on, in their order, `Outcome.going` has the
+    very list of ids that `shown` has.
 
     `data` is the key of the dict that has to be there afterwards, ``raw_data`` or ``validated_data``; `new_ids` gives
     ids for the entries that the hook adds.
@@ -57,44 +89,46 @@ def run_row_hook(
     Raises:
         Misuse: it did not return a list of entries.
     """
-    before = list(map(_IDENTITY, entries))
-    returned = hook.execute(entries, store)
-    if not isinstance(returned, list) or not all(isinstance(entry, dict) for entry in returned):
+    returned = hook.execute(shown.entries, store)
+    if not isinstance(returned, list) or not all(issubclass(kind, dict) for kind in set(map(type, returned))):
         raise Misuse(f"execute has to return a list of entries, not {_kind_of(returned)}")
-    if _all_go_on(before, returned, data):
-        return Outcome(returned, [], 0, 0)
-    positions = dict(before)
-    outcome = Outcome([], [], 0, 0)
+    if _all_go_on(shown, returned, data):
+        return Outcome(replace(shown, entries=returned), [])
+    positions = dict(zip(shown.ids, shown.positions, strict=True))
+    going = Shown([], [], [])
+    outcome = Outcome(going, [])
     for entry in returned:
-        position = positions.pop(entry.get("id", 0), None)
+        identity = entry.get("id", 0)
+        position = positions.pop(identity, None)
         if position is None:
             # Copied: it may be a row of ours that was returned twice.
             outcome.added += 1
-            notes = dict(entry.get("metadata") or {})
-            entry = cast(
-                Entry, {**entry, "id": next(new_ids), "position": 0, "metadata": notes, data: copied(entry.get(data))}
-            )
+            identity, position = next(new_ids), 0
+            known = {"id": identity, "position": 0, "metadata": dict(entry.get("metadata") or {})}
+            entry = cast(Entry, {**entry, **known, data: copied(entry.get(data))})
         else:
             entry["position"] = position
         if _failed(entry):
             outcome.failed.append(entry)
         elif isinstance(entry.get(data), dict):
-            outcome.going.append(entry)
+            going.entries.append(entry)
+            going.ids.append(identity)
+            going.positions.append(position)
         else:
             raise Misuse(f"an entry's {data} has to be a dict, not {_kind_of(entry.get(data))}")
     outcome.filtered = len(positions)
     return outcome
 
 
-_IDENTITY = itemgetter("id", "position")
 _NOT_FAILED = frozenset({EntryStatus.PENDING, EntryStatus.VALIDATED})
 
 
-def _all_go_on(before: list[tuple[int, int]], entries: list[Entry], data: str) -> bool:
+def _all_go_on(shown: Shown, entries: list[Entry], data: str) -> bool:
     """Whether all entries came back as they have to be, in their order, none of them failed: the common case."""
     try:
         return (
-            list(map(_IDENTITY, entries)) == before
+            list(map(itemgetter("id"), entries)) == shown.ids
+            and list(map(itemgetter("position"), entries)) == shown.positions
             and set(map(itemgetter("status"), entries)) <= _NOT_FAILED
             and set(map(type, map(itemgetter(data), entries))) <= {dict}
         )
