@@ -182,7 +182,9 @@ class LoadOperator(PipeOperator):
         except BaseException:
             load.shutdown(KILL_SECONDS)  # whatever came in between: no worker outlives the task
             self._push(load, context)
-            if load.report.status is PipeStatus.FAILED:  # who kills a task waits for its end
+            failure = load.report.exception
+            # Who kills a task waits for its end; a database that did not answer would be waited for once more.
+            if load.report.status is PipeStatus.FAILED and failure and failure.type != "DatabaseConnectionError":
                 self._push_history(context)
             raise
         finally:
@@ -238,7 +240,9 @@ class LoadOperator(PipeOperator):
         from zoopipe_airflow.history import LEDGER_KEY, histories_of
 
         try:
-            context["ti"].xcom_push(key=LEDGER_KEY, value=histories_of(self._pipes))
+            histories = histories_of(self._pipes)
+            if histories:
+                context["ti"].xcom_push(key=LEDGER_KEY, value=histories)
         except Exception:  # the load is what it is, whether or not its page can show others
             self.log.warning("what the target remembers of earlier loads could not be kept", exc_info=True)
 

@@ -138,7 +138,10 @@ def test_a_password_reaches_workers_and_nothing_that_is_kept_or_shown(
     seen = [json.dumps(DagSerialization.to_dict(dag)), caplog.text, *capfd.readouterr()]
     for task in tasks.values():
         seen.append(str(RenderedTaskInstanceFields.get_templated_fields(task)))
-        seen += [str(task.xcom_pull(task_ids=task.task_id, key=key)) for key in ("return_value", "report")]
+        seen += [str(task.xcom_pull(task_ids=task.task_id, key=key)) for key in ("return_value", "report", "ledger")]
+    for name in ("load", "copy_duckdb", "copy_sqlite"):
+        [history] = tasks[name].xcom_pull(task_ids=name, key="ledger")
+        assert [load["status"] for load in history["loads"]] == ["completed"]
     assert "AirflowConnection:canary_postgres()" in str(RenderedTaskInstanceFields.get_templated_fields(tasks["load"]))
     seen += [path.read_bytes().decode(errors="replace") for path in folder.glob("cmdlines-*")]
     assert len(list(folder.glob("cmdlines-*"))) == 2
