@@ -246,8 +246,8 @@ class _Load:
                 _check_batch(batch)
                 if batch.source != checked and batch.num_rows and reader.columns is not None:
                     checked = batch.source
-                    self._check_columns(batch.source, batch.batch.schema.names, taken.duplicates)
-                    self._list_unknown(batch.batch.schema.names)
+                    self._check_columns(batch.source, batch.names, taken.duplicates)
+                    self._list_unknown(batch.names)
                 for piece in batch.split(self._batch_size):
                     first_id = self._progress.count("read_rows") + reader.first_record
                     self._progress.add(read_rows=piece.num_records)
@@ -434,7 +434,7 @@ def _check_batch(batch: SourceBatch) -> None:
     if batch.kind is SourceKind.OBJECTS:
         held = len(batch.objects or ())
     else:
-        held = batch.batch.num_rows if batch.batch.num_columns else batch.num_rows
+        held = batch.columns.num_rows if batch.names else batch.num_rows
     if held != batch.num_rows:
         raise SourceError(f"{batch.source}: the reader gave {held:,} rows with {batch.num_rows:,} row numbers")
     if batch.num_rows and (batch.rows[0] < 1 or np.any(np.diff(batch.rows) < 1)):

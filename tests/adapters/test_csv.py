@@ -56,7 +56,7 @@ def test_building_an_adapter_touches_no_file_and_its_arguments_are_checked() -> 
         ({"fieldnames": "abc"}, "fieldnames has to be a list of texts, not 'abc'"),
         ({"null_values": "NA"}, "null_values has to be a list of texts, not 'NA'"),
         ({"compression": "rar"}, "compression has to be 'infer', 'gzip', 'bz2', 'zstd', 'zip' or None, not 'rar'"),
-        ({"max_record_bytes": 0}, "max_record_bytes has to be 1 to 1,073,741,824, not 0"),
+        ({"max_record_bytes": 0}, "max_record_bytes has to be 1 to 1,000,000,000, not 0"),
         ({"max_decompressed_bytes": 0}, "max_decompressed_bytes and max_compression_ratio have to be above 0"),
         ({"max_compression_ratio": -1}, "max_decompressed_bytes and max_compression_ratio have to be above 0"),
     ]:

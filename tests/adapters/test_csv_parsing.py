@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.adapters.csv_files import (
     styles,
     texts,
 )
+from zoopipe_core.adapters import csv_reader
 from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.csv import CSVInputAdapter
 from zoopipe_core.batches.source import Fault
@@ -35,6 +37,24 @@ styled_texts = styles.flatmap(lambda style: st.tuples(st.just(style), texts(styl
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One file that is written over and over."""
     return tmp_path_factory.mktemp("csv") / "in.csv"
+
+
+class _Switch:
+    """In place of the switch: whether kernels may cut."""
+
+    def __init__(self, on: bool) -> None:
+        self._on = on
+
+    def ready(self, rows: int) -> bool:
+        return self._on
+
+
+@pytest.fixture(scope="module", params=["pyarrow", "kernel"], autouse=True)
+def cut_by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What cuts the texts: pyarrow's parser, or a kernel, run as Python where it was not compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_reader, "SWITCH", _Switch(request.param == "kernel"))
+        yield request.param
 
 
 # ---- against the csv module -----------------------------------------------------------------------------------------
@@ -220,7 +240,7 @@ def test_a_record_longer_than_the_cap_fails_and_the_rows_before_it_were_given(pa
             list(batches)
 
 
-def test_a_pipe_is_read_once_and_a_record_that_would_need_a_second_time_says_so(tmp_path: Path) -> None:
+def test_a_pipe_is_read_once_and_a_record_that_would_need_a_second_time_says_so(tmp_path: Path, cut_by: str) -> None:
     fifo = tmp_path / "pipe.csv"
 
     def read(text: str) -> list[list[str | None]]:
@@ -235,5 +255,8 @@ def test_a_pipe_is_read_once_and_a_record_that_would_need_a_second_time_says_so(
             fifo.unlink()
 
     assert read("a,b\n1,2\n") == [["1", "2"]]
+    if cut_by == "kernel":  # which goes on with a larger block
+        assert read("a,b\n1," + "x" * 5000 + "\n") == [["1", "x" * 5000]]
+        return
     with pytest.raises(RecordTooLongError, match="it is a pipe, which cannot be read again"):
         read("a,b\n1," + "x" * 5000 + "\n")

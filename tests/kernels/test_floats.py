@@ -104,8 +104,8 @@ def long_cells(rng: np.random.Generator, share: int = 1) -> Iterator[str]:
 
 def parsed(run_kernel: RunKernel, cells: list[str]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     """The bits of the values, and which are sure."""
-    out, state = np.zeros(len(cells)), np.zeros(len(cells), np.uint8)
-    run_kernel(parse_float64, *byte_column([cell.encode() for cell in cells]), out, state)
+    out, (state, respelled) = np.zeros(len(cells)), np.zeros((2, len(cells)), np.uint8)
+    run_kernel(parse_float64, *byte_column([cell.encode() for cell in cells]), out, state, respelled)
     return out.view(np.uint64), state == SURE
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from tests.kernels.conftest import RunKernel, byte_column
 from zoopipe_core.kernels._jit import SURE, UNSURE, Kernel
@@ -62,10 +63,17 @@ def encoded(cells: Sequence[str]) -> list[bytes]:
 def run(
     run_kernel: RunKernel, kernel: Kernel, cells: Sequence[str], dtype: str
 ) -> tuple[np.ndarray[Any, Any], list[bool]]:
-    """The values, and whether each is sure."""
+    """The values, and whether each is sure. What is not said to be respelled has to be just what is written."""
     out, state = np.zeros(len(cells), dtype), np.zeros(len(cells), np.uint8)
-    run_kernel(kernel, *byte_column(encoded(cells)), out, state)
+    respelled = np.zeros(len(cells), np.uint8)
+    run_kernel(kernel, *byte_column(encoded(cells)), out, state, respelled)
     assert set(state.tolist()) <= {SURE, UNSURE}
+    assert not respelled[state == UNSURE].any()
+    values = out.astype(np.bool_).tolist() if dtype == "uint8" else out.tolist()
+    for cell, value, certain, other in zip(cells, values, state == SURE, respelled, strict=True):
+        if certain and not other:
+            assert cell == (str(value).lower() if dtype == "uint8" else repr(value))
+            assert cell == to_json(value).decode()
     return out, [value == SURE for value in state.tolist()]
 
 
@@ -109,6 +117,34 @@ def test_what_is_no_integer_of_64_bits_is_left_to_pydantic(run_kernel: RunKernel
 def test_an_accepted_integer_is_pydantics(cells: list[str], run_kernel: RunKernel) -> None:
     values, sure = run(run_kernel, parse_int64, cells, "int64")
     assert_pydantic_agrees(cells, values.tolist(), sure, int)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype", "plain", "others"),
+    [
+        (
+            parse_int64,
+            "int64",
+            ["0", "7", "-7", "120", "-922337203685477580"],
+            ["-0", "+7", "07", "7.0", " 7", "9223372036854775807"],
+        ),
+        (
+            parse_float64,
+            "float64",
+            ["0.0", "-0.0", "7.5", "-20742.81", "0.0001", "0.00025", "12345678901234.5", "100.0", "0.1"],
+            ["7", "7.50", "07.5", "+7.5", ".5", "5.", "1e5", "0.00001", "0.00009", "123456789012345.6", "00.5", "-7"],
+        ),
+        (parse_bool, "uint8", ["true", "false"], ["True", "1", "no", "TRUE"]),
+    ],
+)
+def test_a_cell_that_is_spelled_as_it_is_written_is_known(
+    kernel: Kernel, dtype: str, plain: list[str], others: list[str], run_kernel: RunKernel
+) -> None:
+    cells = [*plain, *others]
+    out, state, respelled = np.zeros(len(cells), dtype), np.zeros(len(cells), np.uint8), np.zeros(len(cells), np.uint8)
+    run_kernel(kernel, *byte_column(encoded(cells)), out, state, respelled)
+    assert not state.any()
+    assert respelled.tolist() == [0] * len(plain) + [1] * len(others)
 
 
 @settings(deadline=None)
@@ -221,7 +257,7 @@ def test_cells_that_are_not_sure_on_entry_are_passed_over(
     kernel: Kernel, dtype: str, cell: str, run_kernel: RunKernel
 ) -> None:
     out, state = np.full(4, 99, dtype), np.array([UNSURE, SURE, UNSURE, SURE], np.uint8)
-    run_kernel(kernel, *byte_column(encoded([cell, cell, "?", "?"])), out, state)
+    run_kernel(kernel, *byte_column(encoded([cell, cell, "?", "?"])), out, state, np.zeros(4, np.uint8))
     assert state.tolist() == [UNSURE, SURE, UNSURE, UNSURE]
     assert out.tolist()[0] == 99
     assert out.tolist()[2] == 99
@@ -242,7 +278,7 @@ def test_cells_may_lie_anywhere_between_other_bytes(
     starts = np.array([second, 2, 1, second], np.int32)
     ends = np.array([len(text), 2 + len(cell), 1, second], np.int32)
     out, state = np.zeros(4, dtype), np.zeros(4, np.uint8)
-    run_kernel(kernel, np.frombuffer(text.encode(), np.uint8), starts, ends, out, state)
+    run_kernel(kernel, np.frombuffer(text.encode(), np.uint8), starts, ends, out, state, np.zeros(4, np.uint8))
     assert state.tolist() == [SURE, SURE, UNSURE, UNSURE]
     assert out[0] == out[1] != 0
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["CSVInputAdapter", "CSVOutputAdapter"]
 
 MAX_RECORD_BYTES = 64 * 2**20
-# The parser counts the bytes of a block with 32 bits.
-LARGEST_RECORD_BYTES = 2**30
+# Places in a block, and in as much room again, are counted with 31 bits.
+LARGEST_RECORD_BYTES = 10**9
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +58,7 @@ class CSVInputAdapter(FileInputAdapter):
         null_values: cells with one of these texts are None. By default none is: pydantic sees the text as it is.
         quoted_nulls: whether such a text counts as None within quotes too, as pandas and pyarrow have it.
         compression: ``"infer"`` from the suffix, ``"gzip"``, ``"bz2"``, ``"zstd"``, ``"zip"`` or None.
-        max_record_bytes: how long a record may be at least before the load fails; at most 1 GiB. The parser looks at
+        max_record_bytes: how long a record may be at least before the load fails; at most 1 GB. The parser looks at
             blocks of this size if smaller ones do not hold a record.
         max_decompressed_bytes, max_compression_ratio: caps against decompression bombs.
 

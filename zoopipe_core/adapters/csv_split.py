@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from zoopipe_core.adapters.base import Scan
 from zoopipe_core.adapters.byte_ranges import find_breaks, open_bytes, why_not_cut
-from zoopipe_core.adapters.csv_reader import OpenCSV
+from zoopipe_core.adapters.csv_file import OpenCSV
 from zoopipe_core.adapters.csv_scan import Characters, Stretch, chain, reach, records_end, scan_stretch
 from zoopipe_core.adapters.splitting import Cut, Cuts, Piece
 from zoopipe_core.errors import SourceError

@@ -6,7 +6,7 @@ where a batch is better left to Python as a whole; where Python cannot write it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,11 @@ from zoopipe_core.adapters.cell_writers import CellStyle, CellWriter, constant, 
 from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.json_text import json_text, json_texts
+from zoopipe_core.adapters.spelled_rows import copy_rows
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.kernels import format_text
+from zoopipe_core.kernels.buffers import TextCells
 from zoopipe_core.kernels.format_floats import JSON_STYLE, REPR_STYLE
 
 __all__ = ["encode_csv_rows", "encode_json_rows"]
@@ -40,13 +42,16 @@ def encode_json_rows(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
     columns = batch.columns
     if not columns or not batch.num_rows or any(column.has_gaps for column in columns.values()):
         return None
-    writers = [column_writer(column, _JSON) for column in columns.values()]
     befores = [b"," + json_text(name) + b":" for name in columns]
     befores[0] = b"{" + befores[0][1:]
-    laid_out = lay_out(writers, befores, b"}" + separator, JSON_NULL, batch.num_rows)
-    if laid_out is None:
-        return None
-    buffer, _ = laid_out
+    end = b"}" + separator
+    buffer = copy_rows(list(columns.values()), _JSON, _json_takes, befores, end)
+    if buffer is None:
+        writers = [column_writer(column, _JSON) for column in columns.values()]
+        laid_out = lay_out(writers, befores, end, JSON_NULL, batch.num_rows)
+        if laid_out is None:
+            return None
+        buffer, _ = laid_out
     return buffer.slice(0, buffer.size - len(separator))
 
 
@@ -63,11 +68,16 @@ def encode_csv_rows(batch: ModelBatch, names: Sequence[str], form: CSVFormat) ->
     null = form.null_text.encode()
     if len(names) == 1 and not null:
         null = form.blank.encode()
-    style = _csv_style(form, null)
     lacking = Column(ColumnType(pa.null()), None, pa.nulls(batch.num_rows))
-    writers = [column_writer(batch.columns.get(name, lacking), style) for name in names]
+    columns = [batch.columns.get(name, lacking) for name in names]
     befores = [b"", *[form.delimiter.encode()] * (len(names) - 1)]
-    laid_out = lay_out(writers, befores, form.lineterminator.encode(), null, batch.num_rows)
+    end = form.lineterminator.encode()
+    style = _csv_style(form, null)
+    if not form.null_text and not form.escape_formulas and form.delimiter not in _PLAIN_TEXT:
+        buffer = copy_rows(columns, style, _csv_takes(form), befores, end)
+        if buffer is not None:
+            return buffer
+    laid_out = lay_out([column_writer(column, style) for column in columns], befores, end, null, batch.num_rows)
     return None if laid_out is None else laid_out[0]
 
 
@@ -88,6 +98,27 @@ _JSON = CellStyle(
     is_safe=lambda alphabet: True,
     python=json_texts,
 )
+
+
+# What JSON does not have in a string as it stands, and CSV not in a field without quotes.
+_JSON_SPECIAL = frozenset({*range(32), QUOTE, ord("\\")})
+_BREAKS = frozenset(b"\r\n")
+_PLAIN_TEXT = "0123456789+-.:TZaeflrstu"
+"""The characters of numbers, booleans and dates."""
+
+
+def _json_takes(cells: TextCells, has_empty: bool) -> bool:
+    return cells.absent >= _JSON_SPECIAL
+
+
+def _csv_takes(form: CSVFormat) -> Callable[[TextCells, bool], bool]:
+    special = _BREAKS | {ord(form.delimiter), ord(form.quotechar)}
+
+    def takes(cells: TextCells, has_empty: bool) -> bool:
+        # An empty text is quoted, and so is one that begins with a byte order mark.
+        return not has_empty and cells.is_ascii and special <= cells.absent
+
+    return takes
 
 
 def _csv_style(form: CSVFormat, null: bytes) -> CellStyle:

@@ -19,6 +19,7 @@ from zoopipe_core.batches.row_dicts import columns_of_dicts, dicts_of_columns
 from zoopipe_core.batches.source import RowNumbers, index_array, mask_array
 from zoopipe_core.batches.types import ColumnType, infer_column_type
 from zoopipe_core.errors import DuplicateColumnError, UnsupportedValueError
+from zoopipe_core.kernels.buffers import TextCells, strings_from_cells
 
 __all__ = ["MISSING", "Column", "ModelBatch"]
 
@@ -42,16 +43,26 @@ MISSING: Final = _Missing()
 
 
 class Column:
-    """One column in one or more forms. Give `values`, `array` or both, which must agree; or see `repeating`."""
+    """One column in one or more forms, which must agree: `values`, `array`, `spelled`; or see `repeating`.
 
-    __slots__ = ("_array", "_derived", "_repeats", "_values", "type")
+    `spelled` are cells that are each what its value is written as in JSON (but for quotes and escapes) and CSV: a text,
+    a number or a date that its source spells just so. For a column of strings they are enough.
+    """
+
+    __slots__ = ("_array", "_derived", "_repeats", "_rows", "_spelled", "_values", "type")
 
     def __init__(
-        self, column_type: ColumnType, values: Sequence[Any] | None = None, array: pa.Array | None = None
+        self,
+        column_type: ColumnType,
+        values: Sequence[Any] | None = None,
+        array: pa.Array | None = None,
+        spelled: TextCells | None = None,
     ) -> None:
         self.type = column_type
         self._values = values
         self._array = array
+        self._spelled = spelled
+        self._rows: RowNumbers | None = None  # which of the cells are this column's; None: all
         self._derived = False  # whether the values were made of the array
         self._repeats: tuple[Sequence[Any], Codes] | None = None
 
@@ -67,8 +78,10 @@ class Column:
             return len(self._repeats[1])
         if self._values is not None:
             return len(self._values)
-        assert self._array is not None
-        return len(self._array)
+        if self._array is not None:
+            return len(self._array)
+        assert self._spelled is not None
+        return len(self._spelled if self._rows is None else self._rows)
 
     @property
     def values(self) -> Sequence[Any]:
@@ -78,9 +91,10 @@ class Column:
                 distinct, codes = self._repeats
                 self._values = [distinct[code] for code in codes.tolist()]
             else:
-                assert self._array is not None
-                self._values = self.type.to_values(self._array)
-                self._derived = _is_immutable(self._array.type)
+                array = self._own_array()
+                assert array is not None
+                self._values = self.type.to_values(array)
+                self._derived = _is_immutable(array.type)
         return self._values
 
     @property
@@ -91,7 +105,23 @@ class Column:
     @property
     def held_array(self) -> pa.Array | None:
         """The array, if it says all that there is to say: the values, if any, were made of it and cannot change."""
-        return self._array if self._values is None or self._derived else None
+        return self._own_array() if self._values is None or self._derived else None
+
+    @property
+    def spelled(self) -> tuple[TextCells, RowNumbers | None] | None:
+        """The cells that are what is written, and int64 (n,) which of them are this column's, None for all of them; if
+        the column is held so.
+        """
+        if self._spelled is None or not (self._values is None or self._derived):
+            return None
+        return self._spelled, self._rows
+
+    def _own_array(self) -> pa.Array | None:
+        """The array, if the column has one, or has cells to make it of."""
+        if self._array is None and self._spelled is not None:
+            cells = self._spelled if self._rows is None else self._spelled.take(self._rows)
+            self._array = strings_from_cells(cells, cells.fresh_state())
+        return self._array
 
     @property
     def has_gaps(self) -> bool:
@@ -109,12 +139,13 @@ class Column:
             UnsupportedValueError: a value does not fit the type.
         """
         wanted = column_type or self.type
-        if self._array is not None:
-            if wanted.arrow == self._array.type or (wanted.open_zone and pa.types.is_timestamp(self._array.type)):
-                return self._array
-            if _is_lossless(self._array.type, wanted.arrow):
+        own = self._own_array()
+        if own is not None:
+            if wanted.arrow == own.type or (wanted.open_zone and pa.types.is_timestamp(own.type)):
+                return own
+            if _is_lossless(own.type, wanted.arrow):
                 try:
-                    return self._array.cast(wanted.arrow)
+                    return own.cast(wanted.arrow)
                 except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                     return wanted.to_array(self.values)  # names the value that does not fit
         values = self.values
@@ -127,7 +158,7 @@ class Column:
 
     def extended(self, values: Sequence[Any]) -> Column:
         """The column with `values` behind its own: an array if it is held as one and they fit, else values."""
-        if self._values is None and self._array is not None:
+        if self._values is None and self._own_array() is not None:
             try:
                 return Column(self.type, None, pa.concat_arrays([self._array, self.type.to_array(values)]))
             except UnsupportedValueError:
@@ -174,13 +205,25 @@ class Column:
             return Column.repeating(self.type, self._repeats[0], self._repeats[1][indices])
         values = None if self._values is None else [self._values[i] for i in indices.tolist()]
         array = None if self._array is None else self._array.take(index_array(indices))
-        return Column(self.type, values, array)
+        return self._with_rows(Column(self.type, values, array), indices)
 
-    def filter(self, kept: npt.NDArray[np.bool_]) -> Column:
-        """The column where `kept`, bool (n,), is true; cheaper than `take` where that is most of it."""
+    def _with_rows(self, column: Column, indices: RowNumbers) -> Column:
+        """`column`, given the cells of this one at `indices`."""
+        if self.spelled is not None:
+            column._spelled = self._spelled
+            column._rows = indices if self._rows is None else self._rows[indices]
+        return column
+
+    def filter(self, kept: npt.NDArray[np.bool_], indices: RowNumbers | None = None) -> Column:
+        """The column where `kept`, bool (n,), is true; cheaper than `take` where that is most of it.
+
+        `indices`, int64 (m,), says where that is, if it is known.
+        """
+        if indices is None:
+            indices = np.flatnonzero(kept)
         if self._array is None or self._values is not None:
-            return self.take(np.flatnonzero(kept))
-        return Column(self.type, None, self._array.filter(mask_array(kept)))
+            return self.take(indices)
+        return self._with_rows(Column(self.type, None, self._array.filter(mask_array(kept))), indices)
 
 
 def _is_immutable(kind: pa.DataType) -> bool:
@@ -346,5 +389,6 @@ class ModelBatch:
     def filter(self, kept: npt.NDArray[np.bool_]) -> ModelBatch:
         """The rows where `kept`, bool (n,), is true; cheaper than `take` where that is most of them."""
         lines = None if self.json_lines is None else list(compress(self.json_lines, kept.tolist()))
-        columns = {name: column.filter(kept) for name, column in self.columns.items()}
+        indices = np.flatnonzero(kept)
+        columns = {name: column.filter(kept, indices) for name, column in self.columns.items()}
         return ModelBatch(columns, self.rows[kept], self.source, lines)

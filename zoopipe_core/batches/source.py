@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zoopipe_core.batches.text_columns import TextColumns
+from zoopipe_core.kernels.buffers import TextCells, gathered_cells
+
 __all__ = ["Fault", "RowNumbers", "SourceBatch", "SourceKind"]
 
 RowNumbers = npt.NDArray[np.int64]
@@ -80,7 +83,7 @@ class SourceBatch:
     Attributes:
         source: the name of the file, table or object that the rows come from; holds no secret.
         kind: how cells are to be read.
-        batch: the columns; for `SourceKind.OBJECTS` a batch without columns.
+        columns: the columns; for `SourceKind.OBJECTS` a batch without columns. Those of text may be `TextColumns`.
         rows: int64 (n,), each row's number in `source`, counted from 1 and rising.
         faults: records between these rows that are no rows.
         objects: the rows themselves, for `SourceKind.OBJECTS` only.
@@ -89,15 +92,46 @@ class SourceBatch:
 
     source: str
     kind: SourceKind
-    batch: pa.RecordBatch
+    columns: pa.RecordBatch | TextColumns
     rows: RowNumbers
     faults: Sequence[Fault] = ()
     objects: Sequence[Any] | None = field(default=None, repr=False)
     hooked: Hooked | None = field(default=None, repr=False)
 
     @property
+    def batch(self) -> pa.RecordBatch:
+        """All columns as a record batch, which is made where they are `TextColumns`."""
+        return self.columns.to_batch() if isinstance(self.columns, TextColumns) else self.columns
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        held = self.columns
+        return list(held.names if isinstance(held, TextColumns) else held.schema.names)
+
+    def column(self, name: str) -> pa.Array:
+        """One column."""
+        return self.columns.column(name)
+
+    def cells(self, name: str) -> TextCells | None:
+        """The cells of a column where they were read; None for one that is not of `TextColumns`."""
+        return self.columns.cells(name) if isinstance(self.columns, TextColumns) else None
+
+    def column_at(self, name: str, indices: RowNumbers) -> pa.Array:
+        """One column's cells in the rows at `indices`: int64 (m,)."""
+        if isinstance(self.columns, TextColumns):
+            return gathered_cells(self.columns.cells(name).take(indices), pa.binary())
+        return self.columns.column(name).take(index_array(indices))
+
+    def take(self, indices: RowNumbers) -> pa.RecordBatch:
+        """The columns of the rows at `indices`: int64 (m,)."""
+        if isinstance(self.columns, TextColumns):
+            return self.columns.take(indices)
+        return self.columns.take(index_array(indices)) if self.columns.num_columns else self.columns
+
+    @property
     def num_rows(self) -> int:
-        """Rows in `batch`; faults are not among them."""
+        """Rows in `columns`; faults are not among them."""
         return len(self.rows)
 
     @property
@@ -105,12 +139,23 @@ class SourceBatch:
         """Rows and faults together: what the report counts as read."""
         return len(self.rows) + len(self.faults)
 
+    @property
+    def last_record(self) -> int:
+        """The greatest number that a row or a fault has; 0 if there is neither."""
+        last_row = int(self.rows[-1]) if self.num_rows else 0
+        return max(last_row, max((fault.row for fault in self.faults), default=0))
+
     def slice(self, start: int, stop: int) -> SourceBatch:
         """Rows ``start:stop`` without a copy. The faults stay with the slice that starts at 0."""
+        columns = self.columns
+        if isinstance(columns, TextColumns):
+            columns = columns.slice(start, stop)
+        elif columns.num_columns:
+            columns = columns.slice(start, stop - start)
         return SourceBatch(
             self.source,
             self.kind,
-            self.batch.slice(start, stop - start) if self.batch.num_columns else self.batch,
+            columns,
             self.rows[start:stop],
             self.faults if start == 0 else (),
             None if self.objects is None else self.objects[start:stop],

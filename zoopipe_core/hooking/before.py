@@ -117,12 +117,12 @@ class BeforeValidation:
             )
         if batch.kind is SourceKind.JSON and not pa.types.is_binary(returned.column(0).type):
             returned = pa.RecordBatch.from_arrays([returned.column(0).cast(pa.binary())], names=[JSON_COLUMN])
-        self._batch = replace(batch, batch=returned, objects=None)
+        self._batch = replace(batch, columns=returned, objects=None)
         keep = kept(hook, returned, store)
         if keep is not None:
             self._filtered += batch.num_rows - int(keep.sum())
             self._ids = self._ids[keep]
-            self._batch = replace(self._batch, batch=returned.filter(mask_array(keep)), rows=batch.rows[keep])
+            self._batch = replace(self._batch, columns=returned.filter(mask_array(keep)), rows=batch.rows[keep])
 
     def _close(self, as_columns: bool) -> None:
         """Entries back to a batch: JSON stays JSON, other rows become objects, or columns if those are wanted."""

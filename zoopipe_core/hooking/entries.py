@@ -52,9 +52,8 @@ class RawRows:
 
 def _taken(source: SourceBatch, places: RowNumbers) -> SourceBatch:
     """The rows of `source` at `places`."""
-    batch = source.batch.take(index_array(places)) if source.batch.num_columns else source.batch
     objects = None if source.objects is None else [source.objects[place] for place in places.tolist()]
-    return replace(source, batch=batch, rows=source.rows[places], objects=objects)
+    return replace(source, columns=source.take(places), rows=source.rows[places], objects=objects)
 
 
 def validated_entries(

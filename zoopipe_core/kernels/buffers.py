@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,18 @@ import pyarrow as pa
 
 from zoopipe_core.kernels._jit import SURE, UNSURE
 
-__all__ = ["TextCells", "array_from_numpy", "null_mask", "strings_from_cells", "text_cells", "true_mask", "validity_of"]
+__all__ = [
+    "TextCells",
+    "array_from_numpy",
+    "gathered_cells",
+    "null_mask",
+    "strings_from_cells",
+    "text_cells",
+    "true_mask",
+    "validity_of",
+]
+
+NOT_ASCII = frozenset(range(128, 256))
 
 _EMPTY = np.zeros(1, np.uint8)[:0]
 
@@ -25,6 +36,8 @@ class TextCells:
         starts, ends: int32 (n,), read only.
         nulls: bool (n,), or None if no cell is null.
         array: the column itself, if the cells are those of one; None if they lie scattered in `data`.
+        absent: bytes that are known to be in no cell.
+        respelled: uint8 (n,), 1 for each cell whose value is written otherwise; None if there is none.
     """
 
     data: npt.NDArray[np.uint8]
@@ -32,9 +45,16 @@ class TextCells:
     ends: npt.NDArray[np.int32]
     nulls: npt.NDArray[np.bool_] | None
     array: pa.Array | None = None
+    absent: frozenset[int] = frozenset()
+    respelled: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether the cells are known to be ASCII."""
+        return self.absent >= NOT_ASCII
 
     def fresh_state(self) -> npt.NDArray[np.uint8]:
         """uint8 (n,): SURE, and UNSURE for null cells, which kernels pass over."""
@@ -42,6 +62,26 @@ class TextCells:
         if self.nulls is not None:
             state[self.nulls] = UNSURE
         return state
+
+    def slice(self, start: int, stop: int) -> TextCells:
+        """Cells ``start:stop``, without a copy."""
+        nulls = None if self.nulls is None else self.nulls[start:stop]
+        array = None if self.array is None else self.array.slice(start, stop - start)
+        respelled = None if self.respelled is None else self.respelled[start:stop]
+        return TextCells(
+            self.data, self.starts[start:stop], self.ends[start:stop], nulls, array, self.absent, respelled
+        )
+
+    def take(self, indices: npt.NDArray[np.int64]) -> TextCells:
+        """The cells at `indices`: int64 (m,)."""
+        nulls = None if self.nulls is None else self.nulls[indices]
+        respelled = None if self.respelled is None else self.respelled[indices]
+        starts, ends = self.starts[indices], self.ends[indices]
+        return TextCells(self.data, starts, ends, nulls, None, self.absent, respelled)
+
+    def with_respelled(self, respelled: npt.NDArray[np.uint8]) -> TextCells:
+        """The same cells, with those marked whose value is written otherwise."""
+        return replace(self, respelled=respelled if respelled.any() else None)
 
 
 def text_cells(array: pa.Array) -> TextCells:
@@ -91,15 +131,24 @@ def strings_from_cells(cells: TextCells, state: npt.NDArray[np.uint8]) -> pa.Arr
 
     Shares the memory of a column as it was read, else copies the bytes together.
     """
+    if cells.array is not None:
+        source = cells.array
+        return pa.Array.from_buffers(pa.string(), len(cells), source.buffers(), offset=source.offset)
+    return _gathered(cells, state, pa.string())
+
+
+def gathered_cells(cells: TextCells, kind: pa.DataType) -> pa.Array:
+    """The cells as an Arrow array of type binary or string, in memory of its own."""
+    return _gathered(cells, cells.fresh_state(), kind)
+
+
+def _gathered(cells: TextCells, state: npt.NDArray[np.uint8], kind: pa.DataType) -> pa.Array:
     from zoopipe_core.kernels.cells import copy_cells, offsets_of
 
     count = len(cells)
-    if cells.array is not None:
-        source = cells.array
-        return pa.Array.from_buffers(pa.string(), count, source.buffers(), offset=source.offset)
     offsets = np.zeros(count + 1, np.int32)
     offsets_of(cells.starts, cells.ends, state, offsets)
     data = np.empty(int(offsets[-1]), np.uint8)
     copy_cells(cells.data, cells.starts, cells.ends, offsets, data)
     buffers = [validity_of(cells.nulls), pa.py_buffer(offsets), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.string(), count, buffers)
+    return pa.Array.from_buffers(kind, count, buffers)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopipe_core.kernels._jit import BYTES, INT32, OFFSETS, SURE, UINT8, UINT8_VALUES, kernel
+from zoopipe_core.kernels.emit import put_bytes
 from zoopipe_core.kernels.swar import PLACE
 
 __all__ = ["copy_cells", "offsets_of"]
@@ -39,5 +40,4 @@ def copy_cells(data: Bytes, starts: Offsets, ends: Offsets, offsets: Offsets, ou
     for i in range(len(starts)):
         at = int(starts[i]) & PLACE
         to = int(offsets[i]) & PLACE
-        for k in range(int(offsets[i + 1]) - to):
-            out[to + k] = data[at + k]
+        put_bytes(out, to, data, at, at + int(offsets[i + 1]) - to)

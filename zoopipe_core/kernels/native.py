@@ -35,9 +35,9 @@ __all__ = ["FAMILIES", "import_families", "is_disabled", "kernels", "load", "pro
 logger = logging.getLogger(__name__)
 
 FAMILIES = (
-    "cells", "emit", "format_floats", "format_numbers", "format_temporal", "format_text", "format_uuids",
-    "json_numbers", "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "sha256", "temporal",
-    "text", "uuids",
+    "cells", "emit", "fields", "format_floats", "format_numbers", "format_temporal", "format_text", "format_uuids",
+    "json_numbers", "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "rows", "sha256",
+    "temporal", "text", "uuids",
 )  # fmt: skip
 """The modules with kernels, all of which are compiled together."""
 

@@ -46,6 +46,9 @@ State = npt.NDArray[np.uint8]
 
 ZERO, NINE, POINT, PLUS, MINUS, UPPER_A, UPPER_Z = b"09.+-AZ"
 
+SURE_DIGITS = 15
+PLAIN_PLACES = 4
+"""``0.0001`` is the least number that is written without an exponent."""
 SAFE_DIGITS = 18
 """Digits of which no number overflows 64 bits."""
 INT64_MIN = -(2**63)
@@ -101,12 +104,13 @@ def read_int64(data: Bytes, start: int, end: int) -> tuple[int, bool]:
     return -value, value > INT64_MIN
 
 
-@kernel(BYTES, OFFSETS, OFFSETS, INT64, UINT8)
-def parse_int64(data: Bytes, starts: Offsets, ends: Offsets, out: Integers, state: State) -> None:
+@kernel(BYTES, OFFSETS, OFFSETS, INT64, UINT8, UINT8)
+def parse_int64(data: Bytes, starts: Offsets, ends: Offsets, out: Integers, state: State, respelled: State) -> None:
     """Decimal integers in ``data[starts[i]:ends[i]]`` to ``out[i]``.
 
     data: uint8, the column's bytes.  starts, ends: int32 (n,).  out: int64 (n,), written where accepted.
     state: uint8 (n,), set to UNSURE where the text is not ``[+-]digits``, with ``.0`` behind it or not, of 64 bits.
+    respelled: uint8 (n,), set to 1 for an accepted cell that is not spelled as its number is written.
     """
     for i in range(len(state)):
         if state[i] != SURE:
@@ -117,6 +121,7 @@ def parse_int64(data: Bytes, starts: Offsets, ends: Offsets, out: Integers, stat
         if negative:
             pos += 1
         value = 0
+        spelled = pos < end and (int(data[pos]) != ZERO or (not negative and end - pos == 1))
         plain = pos < end <= pos + SAFE_DIGITS
         while plain and pos < end:
             byte = int(data[pos])
@@ -127,20 +132,24 @@ def parse_int64(data: Bytes, starts: Offsets, ends: Offsets, out: Integers, stat
             value = -value
         if not plain:
             value, plain = read_int64(data, int(starts[i]), end)
+            spelled = False
         if plain:
             out[i] = value
+            if not spelled:
+                respelled[i] = 1
         else:
             state[i] = UNSURE
 
 
-@kernel(BYTES, OFFSETS, OFFSETS, FLOAT64, UINT8)
-def parse_float64(data: Bytes, starts: Offsets, ends: Offsets, out: Floats, state: State) -> None:
+@kernel(BYTES, OFFSETS, OFFSETS, FLOAT64, UINT8, UINT8)
+def parse_float64(data: Bytes, starts: Offsets, ends: Offsets, out: Floats, state: State, respelled: State) -> None:
     """Decimal numbers in ``data[starts[i]:ends[i]]`` to the nearest double in ``out[i]``.
 
     data: uint8, the column's bytes.  starts, ends: int32 (n,).  out: float64 (n,), written where accepted; numbers
     that are too great become infinite, as they do in Python.
     state: uint8 (n,), set to UNSURE where the text is not ``[+-]digits[.digits][e[+-]digits]``, or has more than 19
     digits that leave open which double is nearest.
+    respelled: uint8 (n,), set to 1 for an accepted cell that is not spelled, or may not be, as its number is written.
     """
     for i in range(len(state)):
         if state[i] != SURE:
@@ -165,6 +174,12 @@ def parse_float64(data: Bytes, starts: Offsets, ends: Offsets, out: Floats, stat
                     pos += 1
                 places = pos - point
                 digits += places
+        # No two numbers of 15 digits are one double, so the shortest text that is this double is this one. Python and
+        # pydantic write it without an exponent from 0.0001 on.
+        spelled = pos == end and 0 < places < digits <= SURE_DIGITS
+        spelled = spelled and (places == 1 or int(data[end - 1]) != ZERO)
+        if spelled and int(data[first]) == ZERO:
+            spelled = digits == places + 1 and (places <= PLAIN_PLACES or w >= POWERS_OF_TEN[places - PLAIN_PLACES])
         if digits > 1 and int(data[first]) == ZERO:
             digits -= 1
         if pos < end or not 0 < digits <= SAFE_DIGITS:
@@ -177,6 +192,8 @@ def parse_float64(data: Bytes, starts: Offsets, ends: Offsets, out: Floats, stat
             value, sure = to_float64(np.uint64(w), -places, False, negative)
         if sure:
             out[i] = value
+            if not spelled:
+                respelled[i] = 1
         else:
             state[i] = UNSURE
 
@@ -191,21 +208,23 @@ def bool_of(key: int) -> int:
     return -1
 
 
-@kernel(BYTES, OFFSETS, OFFSETS, UINT8, UINT8)
-def parse_bool(data: Bytes, starts: Offsets, ends: Offsets, out: State, state: State) -> None:
+@kernel(BYTES, OFFSETS, OFFSETS, UINT8, UINT8, UINT8)
+def parse_bool(data: Bytes, starts: Offsets, ends: Offsets, out: State, state: State, respelled: State) -> None:
     """The spellings of booleans in ``data[starts[i]:ends[i]]`` to 0 or 1 in ``out[i]``.
 
     data: uint8, the column's bytes.  starts, ends: int32 (n,).  out: uint8 (n,), written where accepted.
     state: uint8 (n,), set to UNSURE where the text is none of 0, f, n, no, off, false, 1, t, y, on, yes and true, in
     whatever case.
+    respelled: uint8 (n,), set to 1 for an accepted cell that is neither ``true`` nor ``false``.
     """
     for i in range(len(state)):
         if state[i] != SURE:
             continue
         start, end = int(starts[i]), int(ends[i])
-        key = 0
+        key = raw = 0
         for pos in range(start, min(end, start + 6)):  # one byte more than the longest spelling has
             byte = int(data[pos])
+            raw = raw * 256 + byte
             if byte == 0:
                 byte = 255  # NULs in front would not show in the key
             elif UPPER_A <= byte <= UPPER_Z:
@@ -214,6 +233,8 @@ def parse_bool(data: Bytes, starts: Offsets, ends: Offsets, out: State, state: S
         value = bool_of(key)
         if value >= 0:
             out[i] = value
+            if raw != TEXT_TRUE and raw != TEXT_FALSE:
+                respelled[i] = 1
         else:
             state[i] = UNSURE
 

@@ -80,14 +80,15 @@ class JudgedColumns:
         outputs = [(f, column) for f, column in self.fields if f.output is not None]
         if not self.unsure.any():
             return ModelBatch({str(f.output): column for f, column in outputs}, batch.rows, batch.source)
-        sure = np.flatnonzero(~self.unsure)
+        kept = ~self.unsure
+        sure = np.flatnonzero(kept)
         slow = np.array(sorted(accepted), dtype=np.int64)
         places = np.concatenate([sure, slow])
         order = np.argsort(places, kind="stable") if len(slow) else None
         columns: dict[str, Column] = {}
         for f, column in outputs:
             name = str(f.output)
-            taken = column.filter(~self.unsure)
+            taken = column.filter(kept, sure)
             if order is not None:
                 taken = taken.extended([accepted[index][name] for index in slow.tolist()]).take(order)
             columns[name] = taken
@@ -100,7 +101,7 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
 
     `kernels` says whether compiled kernels may be used.
     """
-    present = batch.batch.schema.names
+    present = batch.names
     sources = {f.name: next((name for name in f.inputs if name in present), None) for f in plan.fields}
     if plan.row_reason or (plan.forbids_extra and any(name not in sources.values() for name in present)):
         return None
@@ -124,7 +125,7 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
             assert f.constant is not None
             judged[f.name] = Column(f.column_type, [f.constant[0]] * batch.num_rows)
             continue
-        verdict = _by_kernel(f, batch.batch.column(source), batch.kind) if kernels else None
+        verdict = _by_kernel(f, batch, source) if kernels else None
         if verdict is None:
             later.append(f)
         else:
@@ -132,8 +133,8 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
             doubt(f, state != SURE)
     validated: dict[str, Sequence[Any]] = {}
     for f in later:
-        source = sources[f.name]
-        result = validate_cells(f, batch.batch.column(source), partial(_by_cell, plan, f, kind=batch.kind))
+        source = str(sources[f.name])
+        result = validate_cells(f, batch.column(source), partial(_by_cell, plan, f, kind=batch.kind))
         if result is None:
             return None
         values, bad = result
@@ -147,11 +148,15 @@ def judge_columns(plan: ModelPlan, batch: SourceBatch, kernels: bool) -> JudgedC
     return JudgedColumns([(f, judged[f.name]) for f in plan.fields], unsure, doubts, complete)
 
 
-def _by_kernel(f: FieldPlan, array: pa.Array, kind: SourceKind) -> tuple[Column, State] | None:
+def _by_kernel(f: FieldPlan, batch: SourceBatch, source: str) -> tuple[Column, State] | None:
     """The column's values and which of them count; None if kernels cannot judge it."""
     if f.kernel is None:
         return None
-    if pa.types.is_string(array.type) or (kind is SourceKind.TEXT and pa.types.is_binary(array.type)):
+    cells = batch.cells(source)
+    if cells is not None:
+        return f.kernel.judge_text(cells, f.column_type)
+    array = batch.column(source)
+    if pa.types.is_string(array.type) or (batch.kind is SourceKind.TEXT and pa.types.is_binary(array.type)):
         return f.kernel.judge_text(text_cells(array), f.column_type)
     return f.kernel.judge_typed(array, f.column_type)
 

@@ -65,7 +65,7 @@ def reject_rows(
     elif batch.kind is SourceKind.OBJECTS:
         cells, raws = _cells_of_objects([(batch.objects or ())[place] for place in places])
     else:
-        taken = batch.batch.take(index_array(indices)) if batch.batch.num_columns else batch.batch
+        taken = batch.take(indices)
         for name, array in zip(taken.schema.names, taken.columns, strict=True):
             cells[name] = _cells(array, batch.kind)
     rejects = RejectBatch.of(batch.source, batch.rows[indices], [errors[place] for place in places], cells, raws)
@@ -104,7 +104,7 @@ def _cells_of_objects(rows: Sequence[Any]) -> tuple[dict[str, Column], list[str 
 
 def source_rows(batch: SourceBatch, indices: Sequence[int]) -> list[dict[str, Any]]:
     """Whole rows as they were read."""
-    taken = batch.batch.take(index_array(np.asarray(indices, dtype=np.int64)))
+    taken = batch.take(np.asarray(indices, dtype=np.int64))
     cells = {
         name: readable_cells(column, batch.kind) for name, column in zip(taken.schema.names, taken.columns, strict=True)
     }

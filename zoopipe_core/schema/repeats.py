@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from zoopipe_core.batches.rejects import Errors
-from zoopipe_core.batches.source import RowNumbers, SourceBatch, index_array
+from zoopipe_core.batches.source import RowNumbers, SourceBatch
 from zoopipe_core.schema.columns import JudgedColumns
 from zoopipe_core.schema.plan import FieldPlan
 
@@ -80,24 +80,21 @@ def find_repeats(batch: SourceBatch, judged: JudgedColumns) -> Iterator[Repeat]:
     for doubt in judged.doubts:
         np.add(count, doubt.rows, out=count, where=count < 2)
     for doubt in doubts:
-        column = batch.batch.column(doubt.source)
+        rows = np.flatnonzero(doubt.rows & (count == 1))
+        column = batch.column_at(doubt.source, rows)
         if not (pa.types.is_binary(column.type) or pa.types.is_string(column.type)):
             continue  # what is equal as a number may be told apart by its spelling
-        rows = np.flatnonzero(doubt.rows & (count == 1))
         if len(rows):
             yield from _by_text(doubt.field, doubt.source, column, rows)
 
 
 def _by_text(field: FieldPlan, source: str, column: pa.Array, rows: RowNumbers) -> Iterator[Repeat]:
-    encoded = column.take(index_array(rows)).dictionary_encode(null_encoding="encode")
     try:
-        texts = encoded.dictionary.cast(pa.string()).to_pylist()
+        texts = column.cast(pa.string()).to_pylist()
     except pa.ArrowInvalid:  # a byte that is no UTF-8: no text
         return
-    codes = np.frombuffer(encoded.indices.buffers()[1], np.int32)[: len(rows)]
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(texts))).tolist()
-    start = 0
-    for text, end in zip(texts, ends, strict=True):
-        yield Repeat(field, (field.name, source, text), rows[order[start:end]])
-        start = end
+    places: dict[str | None, list[int]] = {}
+    for text, row in zip(texts, rows.tolist(), strict=True):
+        places.setdefault(text, []).append(row)
+    for text, found in places.items():
+        yield Repeat(field, (field.name, source, text), np.array(found, np.int64))

@@ -162,7 +162,7 @@ class Validator:
                 self._accept(plan, batch, index, instance, verdict)
             elif index not in verdict.errors:
                 self._judge_one(plan, batch, index, plan.validate_python, row, verdict)
-        if verdict.errors and batch.batch.num_columns and batch.kind is not SourceKind.JSON:
+        if verdict.errors and batch.names and batch.kind is not SourceKind.JSON:
             _show_whole_rows(
                 batch, verdict, {i: row for i, row in zip(indices, rows, strict=True) if i in verdict.errors}
             )
@@ -291,7 +291,7 @@ def _decode(
     """
     cells: dict[str, list[Any]] = {}
     bad: BadCells = {}
-    taken = batch.batch if rows is None or not batch.batch.num_columns else batch.batch.take(index_array(rows))
+    taken = batch.batch if rows is None else batch.take(rows)
     for name, array in zip(taken.schema.names, taken.columns, strict=True):
         if wanted is None or name in wanted:
             cells[name], wrong = cell_values(name, array, batch.kind)

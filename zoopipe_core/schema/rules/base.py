@@ -90,9 +90,16 @@ def fresh_state(array: pa.Array) -> State:
     return state
 
 
-def fixed(cells: TextCells, values: npt.NDArray[Any], kind: ColumnType) -> Column:
-    """The column of values of a fixed width, null where the cells are."""
-    return Column(kind, None, array_from_numpy(values, kind.arrow, cells.nulls))
+def fixed(
+    cells: TextCells, values: npt.NDArray[Any], kind: ColumnType, respelled: npt.NDArray[np.uint8] | None = None
+) -> Column:
+    """The column of values of a fixed width, null where the cells are.
+
+    respelled: uint8 (n,), 1 for each cell that is not the text that its value is written as, or (0,) if none is; None
+    if that is not known.
+    """
+    spelled = None if respelled is None else cells.with_respelled(respelled)
+    return Column(kind, None, array_from_numpy(values, kind.arrow, cells.nulls), spelled)
 
 
 Option: TypeAlias = Mapping[str, Any]

@@ -48,9 +48,10 @@ def int_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values = np.zeros(len(cells), np.int64)
-        numbers.parse_int64(cells.data, cells.starts, cells.ends, values, state)
+        respelled = np.zeros(len(cells), np.uint8)
+        numbers.parse_int64(cells.data, cells.starts, cells.ends, values, state, respelled)
         check(values, state)
-        return fixed(cells, values, kind)
+        return fixed(cells, values, kind, respelled)
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
         given = array.type
@@ -134,9 +135,10 @@ def float_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> 
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values = np.zeros(len(cells), np.float64)
-        numbers.parse_float64(cells.data, cells.starts, cells.ends, values, state)
+        respelled = np.zeros(len(cells), np.uint8)
+        numbers.parse_float64(cells.data, cells.starts, cells.ends, values, state, respelled)
         check(values, state)
-        return fixed(cells, values, kind)
+        return fixed(cells, values, kind, respelled)
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
         given = array.type
@@ -195,9 +197,11 @@ def bool_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values = np.zeros(len(cells), np.uint8)
-        numbers.parse_bool(cells.data, cells.starts, cells.ends, values, state)
+        respelled = np.zeros(len(cells), np.uint8)
+        numbers.parse_bool(cells.data, cells.starts, cells.ends, values, state, respelled)
         bits = pa.py_buffer(np.packbits(values, bitorder="little"))
-        return Column(kind, None, pa.Array.from_buffers(pa.bool_(), len(cells), [validity_of(cells.nulls), bits]))
+        array = pa.Array.from_buffers(pa.bool_(), len(cells), [validity_of(cells.nulls), bits])
+        return Column(kind, None, array, cells.with_respelled(respelled))
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
         given = array.type

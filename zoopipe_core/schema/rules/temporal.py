@@ -60,7 +60,7 @@ def date_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> R
         temporal.parse_date(cells.data, cells.starts, cells.ends, values, state)
         if not _unlimited(schema):
             check(values.astype(np.int64), state)
-        return fixed(cells, values, kind)
+        return fixed(cells, values, kind, np.zeros(0, np.uint8))
 
     def typed(array: pa.Array, state: State, kind: ColumnType) -> Column | None:
         if array.type != pa.date32():

@@ -16,7 +16,7 @@ from zoopipe_core.batches.source import index_array
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.kernels import numbers, patterns, text, uuids
 from zoopipe_core.kernels._jit import SURE, UNSURE
-from zoopipe_core.kernels.buffers import TextCells, strings_from_cells, validity_of
+from zoopipe_core.kernels.buffers import TextCells, strings_from_cells, text_cells, validity_of
 from zoopipe_core.schema.model_types import CoreSchema
 from zoopipe_core.schema.rules.base import Judge, State
 from zoopipe_core.schema.rules.numbers import Rules
@@ -50,7 +50,8 @@ def str_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
         return None
 
     def judge(cells: TextCells, state: State, kind: ColumnType) -> Column:
-        text.check_utf8(cells.data, cells.starts, cells.ends, state)
+        if not cells.is_ascii:
+            text.check_utf8(cells.data, cells.starts, cells.ends, state)
         if strip:
             starts, ends = np.zeros(len(cells), np.int32), np.zeros(len(cells), np.int32)
             text.strip_ascii(cells.data, cells.starts, cells.ends, starts, ends, state)
@@ -62,12 +63,14 @@ def str_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) -> Ru
             table = (automaton.follows, automaton.final, automaton.first)
             patterns.match_pattern(cells.data, cells.starts, cells.ends, *table, state)
         if lower or upper:
+            if cells.array is None:  # far from each other: what lies between them would be allocated too
+                cells = text_cells(strings_from_cells(cells, state))
             data = np.zeros(len(cells.data), np.uint8)
             change = text.lower_ascii if lower else text.upper_ascii
             change(cells.data, cells.starts, cells.ends, data, state)
             cells = replace(cells, data=data, array=None)
         # The bytes are the value. Cells that are no UTF-8 are UNSURE and never looked at.
-        return Column(kind, None, strings_from_cells(cells, state))
+        return Column(kind, None, None if cells.array is None else strings_from_cells(cells, state), cells)
 
     return judge, None
 
@@ -150,7 +153,7 @@ def _numbers(numbers_: list[int], members: list[Any]) -> Judge:
 
     def judge(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values = np.zeros(len(cells), np.int64)
-        numbers.parse_int64(cells.data, cells.starts, cells.ends, values, state)
+        numbers.parse_int64(cells.data, cells.starts, cells.ends, values, state, np.zeros(len(cells), np.uint8))
         places = np.minimum(np.searchsorted(known, values), len(known) - 1)
         state[known[places] != values] = UNSURE
         return Column(
