@@ -18,7 +18,7 @@ import pyarrow as pa
 from zoopipe_core.adapters.cell_writers import CellStyle, lay_out
 from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.batches.model import Column
-from zoopipe_core.batches.pools import buffer_pool
+from zoopipe_core.batches.pools import text_buffer
 from zoopipe_core.kernels.buffers import TextCells
 from zoopipe_core.kernels.rows import ROOM, write_rows
 
@@ -125,8 +125,7 @@ class _Rows:
         count = self._starts.shape[1]
         constant = sum(map(len, befores)) + len(end) + 2 * int(np.count_nonzero(self._quotes))
         size = count * constant + int(np.sum(self._ends, dtype=np.int64)) - int(np.sum(self._starts, dtype=np.int64))
-        buffer = pa.allocate_buffer(size + ROOM, buffer_pool())
-        out = np.frombuffer(buffer, np.uint8)
+        buffer, out = text_buffer(size + ROOM)
         made = self._made[0] if len(self._made) == 1 else np.concatenate(self._made)
         starts, ends = self._starts.reshape(-1), self._ends.reshape(-1)
         write_rows(self._block, starts, ends, self._quotes, made, texts, bounds, out)
