@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from zoopipe_core.batches.source import RowNumbers, SourceBatch, index_array
+from zoopipe_core.batches.source import RowNumbers, SourceBatch
 from zoopipe_core.hooking.rows import raw_rows
 from zoopipe_core.hooks import Entry, EntryStatus
 
