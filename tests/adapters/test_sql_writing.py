@@ -32,6 +32,7 @@ from tests.adapters.sql_support import (
 from tests.databases import execute, path_of, tables_of
 from zoopipe_core.adapters.base import ReadRequest
 from zoopipe_core.adapters.sql import SQLInputAdapter, SQLOutputAdapter
+from zoopipe_core.adapters.sql_duckdb import DuckDB
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.source import number_rows
 from zoopipe_core.batches.types import ColumnType
@@ -300,6 +301,30 @@ def test_a_trigger_that_a_new_table_is_given_is_noticed(postgres_uri: str) -> No
     with pytest.raises(TargetError, match=r"2 rows were given to .* holds 1 of them"):
         load(postgres_uri, "t", IDS, [(2,), (3,)])
     assert tables_of(postgres_uri) == set()
+
+
+@DUCKDB
+@pytest.mark.parametrize(
+    ("most_bytes", "chunks"), [(10_000, [300, 200]), (1700, [200, 200, 100]), (100, [15] * 33 + [5])]
+)
+def test_duckdb_is_given_whole_row_groups_if_they_are_not_too_large(
+    database_uri: str, monkeypatch: pytest.MonkeyPatch, most_bytes: int, chunks: list[int]
+) -> None:
+    given = []
+    ingest = DuckDB.ingest
+
+    def counted(self: DuckDB, table: Any, chunk: Any, **options: Any) -> int:
+        given.append(sum(batch.num_rows for batch in chunk))
+        return ingest(self, table, chunk, **options)
+
+    monkeypatch.setattr(DuckDB, "ingest", counted)
+    monkeypatch.setattr(DuckDB, "chunk_rows", 100)
+    monkeypatch.setattr(DuckDB, "chunks_at_once", 3)
+    monkeypatch.setattr("zoopipe_core.adapters.sql_writer.CHUNK_BYTES", most_bytes)
+    rows = [(number,) for number in range(500)]
+    load(database_uri, "t", IDS, *(rows[start : start + 15] for start in range(0, 500, 15)))
+    assert given == chunks
+    assert read(database_uri, "t") == rows
 
 
 # ---- append: into columns that are there ----------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def main() -> None:
     target, source, cases = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     preload()
     for kind in (sql_duckdb.DuckDB, sql_postgres.PostgreSQL, sql_sqlite.SQLite):
-        kind.chunk_rows = CHUNK_ROWS  # type: ignore[attr-defined]
+        kind.chunk_rows, kind.chunks_at_once = CHUNK_ROWS, 1  # type: ignore[attr-defined]
     for case in cases:
         struck = in_child(lambda tell, case=case: strike(target, source, case, tell))  # type: ignore[misc]
         judged = in_child(lambda tell, case=case: judge(target, source, case, tell))  # type: ignore[misc]

@@ -138,6 +138,8 @@ class Database(ABC):
     """Whether `ingest` may be called in another thread than the rest, while nothing else is."""
     chunk_rows: int
     """The number of rows that is worth a statement of its own."""
+    chunks_at_once: int = 1
+    """How many times as many rows a statement takes in at once, where these are not too large."""
     makes_tables_alone: bool = False
     """Whether a table that two transactions make, if it is missing, fails one of them."""
     keeps_times_as_text: bool = False

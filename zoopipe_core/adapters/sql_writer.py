@@ -111,15 +111,24 @@ class SQLWriter(Writer):
         if self._chunk and record.schema != self._chunk[0].schema:
             self._flush()
         self._given_rows += record.num_rows
+        size = self._database.chunk_rows
         while record.num_rows:
             # Never more than the database asks for.
-            piece = record.slice(0, self._database.chunk_rows - self._chunk_rows)
+            piece = record.slice(0, size - self._chunk_rows % size)
             record = record.slice(piece.num_rows)
             self._chunk.append(piece)
             self._chunk_rows += piece.num_rows
             self._chunk_bytes += piece.nbytes
-            if self._chunk_rows == self._database.chunk_rows or self._chunk_bytes >= CHUNK_BYTES:
+            if self._is_full():
                 self._flush()
+
+    def _is_full(self) -> bool:
+        """Whether the database is to have what is held: whole chunks of it, if these are not too large."""
+        chunks, rest = divmod(self._chunk_rows, self._database.chunk_rows)
+        if rest:
+            return self._chunk_bytes >= CHUNK_BYTES
+        one_more = self._chunk_bytes // chunks
+        return chunks == self._database.chunks_at_once or self._chunk_bytes + one_more > CHUNK_BYTES
 
     def _settle(self, batch: ModelBatch) -> None:
         """Let the first values of columns that are still open decide what those hold."""
