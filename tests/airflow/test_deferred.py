@@ -1,56 +1,88 @@
-"""A load whose driver lives on a Dask cluster, while its task is deferred."""
+"""What a trigger and its operator make of what a cluster says, or does not say; with a real one: `test_triggerer`."""
 
 import asyncio
-import socket
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.engines.clusters import DASK, running
-from zoopipe_airflow import ZooPipeParallelOperator
+import zoopipe_core.detached
+from zoopipe_airflow import ZooPipeParallelOperator, triggers
 from zoopipe_airflow.triggers import DetachedLoadTrigger
-from zoopipe_core import Pipe, PipeStatus
-from zoopipe_core.detached import open_detached
+from zoopipe_core import Pipe, PipeReport, PipeStatus
+from zoopipe_core.detached import DetachedLoads, DetachedState
+from zoopipe_core.errors import EngineError, LoadFailedError
 
-ROWS = 200
+RUNNING = DetachedState(PipeReport(status=PipeStatus.RUNNING))
+ENDED = DetachedState(PipeReport(status=PipeStatus.COMPLETED, loaded_rows=7))
 
 
-def test_a_load_goes_on_without_its_task_and_its_report_comes_back(
-    airflow_dag: Callable[[str], Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+class Cluster(DetachedLoads):
+    """Says one thing after the other of the only load that there is, and then the last one again and again."""
+
+    def __init__(self, *says: DetachedState | Exception | None) -> None:
+        self.says = list(says)
+        self.forgotten: list[str] = []
+
+    def look(self, name: str) -> DetachedState | None:
+        said = self.says.pop(0) if len(self.says) > 1 else self.says[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
+
+    def _start(self, name: str, order: Any, first: DetachedState) -> None: ...
+
+    def stop(self, name: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def event_of(monkeypatch: pytest.MonkeyPatch, *says: DetachedState | Exception | None) -> Any:
+    """What a trigger fires that looks at such a cluster."""
+    cluster = Cluster(*says)
+    monkeypatch.setattr(zoopipe_core.detached, "open_detached", lambda kind, address: cluster)
+
+    async def first() -> Any:
+        async for event in DetachedLoadTrigger("dask", None, "load", poll_seconds=0).run():
+            return event.payload
+        raise AssertionError("the trigger ended without an event")
+
+    return asyncio.run(first())
+
+
+def test_a_trigger_waits_until_the_load_has_ended_also_while_the_cluster_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        arguments = [str(free.getsockname()[1]), str(folder)]
-    with running(Path(sys.executable), DASK, arguments, {}) as address:
-        monkeypatch.setenv("AIRFLOW_VAR_CLUSTER", address)
-        run = airflow_dag("loads_on_a_cluster").test()
-        tasks = {task.task_id: task for task in run.get_task_instances()}
-        assert {name: str(task.state) for name, task in tasks.items()} == {"load": "success", "fail": "failed"}
-        report = tasks["load"].xcom_pull(task_ids="load")
-        assert (report["status"], report["loaded_rows"]) == ("completed", ROWS)
-        assert report["load_id"] == f"loads_on_a_cluster/load/{run.run_id}"
-        assert sum(each["read_rows"] for each in report["pipes"]) == ROWS
-        assert len((folder / "users.jsonl").read_text().splitlines()) == ROWS
-        failed = tasks["fail"].xcom_pull(task_ids="fail", key="report")
-        assert failed["exception"]["type"] == "SourceNotFoundError"
-
-        with open_detached("dask", address) as cluster:
-            pipe = Pipe(folder / "users.csv", folder / "killed.jsonl", load_id="killed")
-            cluster.start("killed", pipe, 2, dependencies="off")
-            trigger = DetachedLoadTrigger("dask", address, "killed", 0.2)
-            asyncio.run(trigger.on_kill())
-            event = asyncio.run(first(trigger))
-            assert event.payload["state"]["report"]["status"] in (PipeStatus.ABORTED, PipeStatus.COMPLETED)
-            assert asyncio.run(first(DetachedLoadTrigger("dask", address, "unknown"))).payload == {"state": None}
+    event = event_of(monkeypatch, RUNNING, EngineError("no answer"), OSError("no route"), RUNNING, ENDED)
+    assert DetachedState.from_dict(event["state"]) == ENDED
 
 
-async def first(trigger: DetachedLoadTrigger) -> Any:
-    async for event in trigger.run():
-        return event
-    raise AssertionError("the trigger ended without an event")
+def test_a_cluster_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "MAX_FAILURES", 3)
+    with pytest.raises(EngineError, match="no answer"):
+        event_of(monkeypatch, RUNNING, EngineError("no answer"))
+
+
+def test_a_load_that_the_cluster_has_lost_fails_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = event_of(monkeypatch, None)
+    assert event == {"state": None}
+    cluster = zoopipe_core.detached.open_detached("dask", None)
+    assert isinstance(cluster, Cluster)
+    operator = ZooPipeParallelOperator(
+        task_id="load",
+        pipe=lambda: Pipe("users.csv", None),
+        workers=2,
+        engine="dask",
+        deferrable=True,
+        do_xcom_push=False,
+    )
+    task = SimpleNamespace(dag_id="dag", task_id="load", run_id="run", map_index=-1, try_number=1)
+    with pytest.raises(LoadFailedError):
+        operator.conclude({"ti": task}, event)  # type: ignore[typeddict-item]
+    assert len(cluster.forgotten) == 1
 
 
 def test_only_what_runs_on_a_cluster_can_be_deferred() -> None:

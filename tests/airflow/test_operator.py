@@ -112,7 +112,7 @@ heavy = {"dask", "distributed", "duckdb", "llvmlite", "numba", "numpy", "pandas"
 loaded = set(sys.modules)
 from zoopipe_core import Pipe
 Pipe("users.csv", "duckdb:///warehouse.duckdb::users", "rejects.csv")
-described = sorted({"duckdb", "numba", "pyarrow.compute", "pyarrow.parquet"} & set(sys.modules))
+described = sorted(heavy & {name.partition(".")[0] for name in sys.modules})
 print(json.dumps({
     "errors": bag.import_errors,
     "warnings": [str(each) for each in bag.captured_warnings.values()],
@@ -122,12 +122,19 @@ print(json.dumps({
 }))
 """
     examples = Path(__file__).resolve().parents[2] / "dags_examples"
-    found = []
-    for seed in ("1", "2"):
-        arguments = [sys.executable, "-W", "default", "-c", code, str(examples)]
-        settings = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(examples.parent)}
-        run = subprocess.run(arguments, capture_output=True, text=True, check=True, env=settings)
-        found.append(json.loads(run.stdout.splitlines()[-1]))
+    arguments = [sys.executable, "-W", "default", "-c", code, str(examples)]
+    runs = [
+        subprocess.Popen(
+            arguments,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(examples.parent)},
+        )
+        for seed in ("1", "2")
+    ]
+    said = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    found = [json.loads(text.splitlines()[-1]) for text in said]
     assert (found[0]["errors"], found[0]["warnings"]) == ({}, [])
     assert (found[0]["heavy"], found[0]["described"]) == ([], [])
     assert len(found[0]["dags"]) == 7
