@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.schema.oracle import text_batch
 from zoopipe_core.hooking.entries import RawRows, validated_entries
-from zoopipe_core.hooking.interpreter import paused_gc
+from zoopipe_core.hooking.interpreter import TURN_SECONDS, paused_gc, short_turns
 from zoopipe_core.hooks import EntryStatus
 
 
@@ -104,3 +105,23 @@ def test_the_garbage_collector_is_paused_and_comes_back_whatever_happens() -> No
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_threads_take_short_turns_until_the_last_load_has_ended() -> None:
+    before = sys.getswitchinterval()
+    assert before > TURN_SECONDS
+    with short_turns():
+        with pytest.raises(ZeroDivisionError), short_turns():
+            1 / int(sys.getswitchinterval() > TURN_SECONDS)
+        assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+    assert sys.getswitchinterval() == before
+
+
+def test_turns_that_somebody_else_chose_meanwhile_stay_as_they_are() -> None:
+    before = sys.getswitchinterval()
+    try:
+        with short_turns():
+            sys.setswitchinterval(0.003)
+        assert sys.getswitchinterval() == pytest.approx(0.003)
+    finally:
+        sys.setswitchinterval(before)

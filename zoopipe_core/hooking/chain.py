@@ -16,7 +16,7 @@ from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import HookError
 from zoopipe_core.hooking.after import AfterValidation, PostHooked, added_types
 from zoopipe_core.hooking.before import BeforeValidation
-from zoopipe_core.hooking.interpreter import paused_gc
+from zoopipe_core.hooking.interpreter import paused_gc, short_turns
 from zoopipe_core.hooking.rows import Misuse, Naming
 from zoopipe_core.hooks import BaseHook, ColumnHook, Hook, Store
 from zoopipe_core.schema.validate import Validated
@@ -126,7 +126,7 @@ class HookChain:
                         with naming(hook, rows):
                             state.run_columns(hook, store)
             elif state.num_rows:
-                with paused_gc():
+                with paused_gc(), short_turns():
                     state.run_rows(hooks, store, naming)
         with naming(self.hooks[-1], rows):
             return state.result()
