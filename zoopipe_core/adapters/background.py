@@ -27,17 +27,18 @@ class Background(Generic[R]):
     Args:
         name: of the threads.
         threads: how many there are.
+        waiting: how many things more may wait for a thread, which then goes on without a pause.
     """
 
-    def __init__(self, name: str, threads: int = 1) -> None:
-        self._name, self._threads = name, threads
+    def __init__(self, name: str, threads: int = 1, waiting: int = 0) -> None:
+        self._name, self._threads, self._most = name, threads, threads + waiting
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: deque[Future[R]] = deque()
 
     @property
     def is_full(self) -> bool:
-        """Whether every thread has something that is still to be waited for."""
-        return len(self._under_way) >= self._threads
+        """Whether something has to be waited for before more can be begun."""
+        return len(self._under_way) >= self._most
 
     def start(self, function: Callable[..., R], *arguments: Any, **options: Any) -> None:
         """Begin with something; not while `is_full`."""

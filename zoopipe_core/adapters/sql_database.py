@@ -135,7 +135,9 @@ class Database(ABC):
     stages: bool
     """Whether rows are always gathered in a temporary table first, so that the database is locked for a moment only."""
     any_thread: bool = False
-    """Whether `ingest` may be called in another thread than the rest, while nothing else is."""
+    """Whether it may be used in another thread than before, while nothing else is done with it."""
+    chunks_ahead: int = 0
+    """How many chunks may wait while one is ingested in another thread."""
     chunk_rows: int
     """The number of rows that is worth a statement of its own."""
     chunks_at_once: int = 1

@@ -60,6 +60,7 @@ class PostgreSQL(Database):
     ignores_case = False
     stages = False
     any_thread = True
+    chunks_ahead = 1
     chunk_rows = 65_536
 
     def __init__(self, url: DatabaseURL, *, read_only: bool) -> None:

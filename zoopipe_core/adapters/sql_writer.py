@@ -1,7 +1,7 @@
 """Rows on their way into a table: converted, checked, gathered, counted.
 
     write(batch) ─▶ settle open columns ─▶ record batch in the table's types ─▶ chunk ─▶ the database, while the next
-                                                                                         chunk is gathered
+                                                                                         are gathered
 
 What becomes of the table: `sql_target`.
 """
@@ -48,7 +48,7 @@ class SQLWriter(Writer):
         self._state = "open"
         self._chunk: list[pa.RecordBatch] = []
         self._chunk_rows = self._chunk_bytes = 0
-        self._background: Background[int] = Background("zoopipe-sql")
+        self._background: Background[int] = Background("zoopipe-sql", waiting=target.database.chunks_ahead)
         self._given_rows = self._taken_rows = self._bytes = 0
         self._adopts = False
 
@@ -181,19 +181,24 @@ class SQLWriter(Writer):
         chunk, self._chunk = self._chunk, []
         if not chunk:
             return
-        self._await_flush()
-        reached("mid_stage" if self._taken_rows else "before_stage")
-        self._target.create()
-        table, temporary = self._target.filling, self._target.is_staged
+        if self._background.is_full:
+            self._taken_rows += self._background.wait() or 0
+        reached("mid_stage" if self._bytes else "before_stage")
         if self._database.any_thread:
-            self._background.start(self._database.ingest, table, chunk, temporary=temporary)
+            self._background.start(self._put, chunk)
         else:
-            self._taken_rows += self._database.ingest(table, chunk, temporary=temporary)
+            self._taken_rows += self._put(chunk)
         self._bytes += self._chunk_bytes
         self._chunk_rows = self._chunk_bytes = 0
 
+    def _put(self, chunk: Sequence[pa.RecordBatch]) -> int:
+        """Put rows into the table, which is made first; returns how many the database took."""
+        self._target.create()
+        return self._database.ingest(self._target.filling, chunk, temporary=self._target.is_staged)
+
     def _await_flush(self) -> None:
-        self._taken_rows += self._background.wait() or 0
+        while (taken := self._background.wait()) is not None:
+            self._taken_rows += taken
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
