@@ -86,7 +86,10 @@ def deployments() -> list[RunnerDeployment]:
 
 
 def main() -> None:
-    server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", PORT])
+    # In a session of its own: Ctrl-C is for this process, which pauses its deployments on the server before that ends.
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", PORT], start_new_session=True
+    )
     try:
         wait_until_up(server)
         serve(*deployments(), limit=2)
