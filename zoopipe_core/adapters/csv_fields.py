@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_faults import LongRecordError, ragged_fault, readable, unclosed_fault
-from zoopipe_core.adapters.encodings import Readable
+from zoopipe_core.adapters.encodings import Readable, read_into
 from zoopipe_core.batches.pools import buffer_pool
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.text_columns import TextColumns
@@ -32,7 +32,7 @@ __all__ = ["FieldParser"]
 MAX_FAULTS = 1024
 """Records that are no rows and are found in one call."""
 
-BLANK = ord(" ")
+BLANK, NEWLINE = b" \n"
 _CONTROLS = frozenset({*range(BLANK), ord("\\")})
 _BEYOND_ASCII = frozenset(range(128, 256))
 
@@ -124,22 +124,18 @@ class FieldParser:
     def _filled(self, rest: Bytes) -> tuple[Bytes, int, bool]:
         """Memory with `rest` and the text behind it, as `split_fields` takes it; how much text; whether it is all."""
         # What a long record has so far is cut again each time: it has to grow by as much as there is.
-        wanted = max(self._block, len(rest))
-        parts: list[bytes] = []
-        count, ended = 0, False
-        while count < wanted and not ended:
-            part = self._source.read(wanted - count)
-            ended = not part
-            parts.append(part or b"\n")
-            count += len(parts[-1])
-        size = len(rest) + count
-        data = _memory(2 * (size + MARGIN), np.uint8)
+        size, most = len(rest), len(rest) + max(self._block, len(rest))
+        data = _memory(2 * (most + 1 + MARGIN), np.uint8)
+        data[:size] = rest
+        view, ended = data.data, False
+        while size < most and not ended:
+            count = read_into(self._source, view[size:most])
+            size += count
+            ended = not count
+        if ended:
+            data[size] = NEWLINE
+            size += 1
         data[size : size + MARGIN] = BLANK
-        data[: len(rest)] = rest
-        at = len(rest)
-        for part in parts:
-            data[at : at + len(part)] = np.frombuffer(part, np.uint8)
-            at += len(part)
         return data, size, ended
 
     def _split(self, data: Bytes, notes: Numbers) -> tuple[SourceBatch, bool]:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from zoopipe_core.adapters.csv_dialect import END_MARK
-from zoopipe_core.adapters.encodings import Readable
+from zoopipe_core.adapters.encodings import Readable, read_into
 from zoopipe_core.batches.pools import buffer_pool
 from zoopipe_core.errors import RecordTooLongError
 
@@ -52,6 +52,14 @@ class Pushback:
             return data
         data, self._head = self._head[:size], self._head[size:]
         return data
+
+    def readinto(self, view: memoryview) -> int:
+        """As `read`, into `view`; how many bytes."""
+        if not self._head:
+            return read_into(self._source, view)
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, which stay to be read; fewer only if there are no more."""

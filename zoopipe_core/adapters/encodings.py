@@ -12,7 +12,7 @@ from typing import Protocol
 
 from zoopipe_core.errors import CorruptSourceError, SpecError
 
-__all__ = ["Readable", "Utf8Stream", "check_encoding", "is_ascii_based"]
+__all__ = ["Readable", "Utf8Stream", "check_encoding", "is_ascii_based", "read_into"]
 
 _BOMS = (
     # UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16.
@@ -51,6 +51,16 @@ class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes, empty at the end."""
         ...
+
+
+def read_into(source: Readable, view: memoryview) -> int:
+    """Read up to ``len(view)`` bytes into `view`, how many; 0 at the end only. Without a copy where `source` can."""
+    readinto = getattr(source, "readinto", None)
+    if readinto is not None:
+        return int(readinto(view))
+    data = source.read(len(view))
+    view[: len(data)] = data
+    return len(data)
 
 
 def _mark_undecodable(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -143,6 +153,16 @@ class Utf8Stream:
             self._pending = data if self._decoder is None else self._convert(data, final=not data)
         data, self._pending = self._pending[:size], self._pending[size:]
         return data
+
+    def readinto(self, view: memoryview) -> int:
+        """As `read`, into `view`; how many bytes."""
+        if self._decoder is None and not self._pending and not self._ended:
+            count = read_into(self._source, view)
+            self._ended = not count
+            return count
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def _convert(self, data: bytes, final: bool) -> bytes:
         assert self._decoder is not None

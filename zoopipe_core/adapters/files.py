@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.decompression import DecompressionLimits
+from zoopipe_core.adapters.encodings import read_into
 from zoopipe_core.adapters.paths import (
     PathLike,
     Paths,
@@ -113,6 +114,13 @@ class _CountedFile(io.RawIOBase):
             self._left -= len(data)
         return data
 
+    def readinto(self, view: Any, /) -> int:
+        count = read_into(self._file, memoryview(view)[: self._left])
+        self.taken += count
+        if self._left is not None:
+            self._left -= count
+        return count
+
     def seekable(self) -> bool:
         return bool(self._file.seekable())
 
@@ -201,6 +209,17 @@ class ByteSource:
                 raise self._damaged(EOFError("the file is empty"))
             self._check_limits()
         return bytes(data)
+
+    def readinto(self, view: memoryview) -> int:
+        """As `read`, into `view`; how many bytes. Without a copy where nothing is decompressed."""
+        if self.compression is not None:
+            data = self.read(len(view))
+            view[: len(data)] = data
+            return len(data)
+        with reading(self.path):
+            count = self._raw.readinto(view)
+        self.decompressed += count
+        return count
 
     def _damaged(self, error: Exception) -> CorruptSourceError:
         return CorruptSourceError(
