@@ -22,6 +22,7 @@ from zoopipe_core import BaseHook, MultiProcessEngine, Pipe, PipeReport, PipeSta
 from zoopipe_core.engines import process
 from zoopipe_core.engines.base import WorkerTask
 from zoopipe_core.errors import EngineError
+from zoopipe_core.executors import usable_cores
 
 CANARY = "canary" + "-7f3a"
 
@@ -333,3 +334,18 @@ worker._interpreter.ended.wait()
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("1 True ['default', 'error::UserWarning'] True\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+@pytest.mark.parametrize(("given", "threads"), [(None, 1), ("2", min(2, usable_cores()))])
+def test_numpy_starts_no_threads_that_a_load_does_not_need(given: str | None, threads: int) -> None:
+    code = """
+import os
+from zoopipe_core.engines.child import _import_numpy
+_import_numpy()
+print(len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
+    name = "OPENBLAS_NUM_THREADS"
+    environment = {key: value for key, value in os.environ.items() if key != name} | ({name: given} if given else {})
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.split() == [str(threads), str(given)]

@@ -54,6 +54,7 @@ def main(channel: int, lifeline: int, keep: int) -> None:
     """
     _settle(channel, lifeline)
     parent = _Parent(lifeline)
+    _import_numpy()
     with socket.socket(fileno=channel) as tasks:
         if not keep:
             received = _receive(tasks)
@@ -108,6 +109,23 @@ class _Parent:
         self.is_gone.set()
         self.idle.wait(UNDO_SECONDS)
         os.killpg(0, signal.SIGKILL)
+
+
+def _import_numpy() -> None:
+    """Import NumPy, whose OpenBLAS would start a thread for each core, unless the user says how many it may have.
+
+    They spin for a while as they start, in each of as many processes as there are cores, and no load needs them. The
+    variable is gone again afterwards: hooks and what they start find the environment that the caller has.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    if name in os.environ:
+        importlib.import_module("numpy")
+        return
+    os.environ[name] = "1"
+    try:
+        importlib.import_module("numpy")
+    finally:
+        del os.environ[name]
 
 
 def _warm_up() -> None:

@@ -19,7 +19,8 @@ class MultiProcessEngine(LocalEngine):
 
     Each process is a fresh interpreter, with this one's `sys.path`, folder and environment. It does not run the
     caller's ``__main__`` again, inherits neither threads nor signal handlers, and ends with this process, however that
-    one ends. Models and hooks may be defined anywhere: in a script, a notebook, a DAG file.
+    one ends. Models and hooks may be defined anywhere: in a script, a notebook, a DAG file. NumPy's linear algebra has
+    one thread in each, unless ``OPENBLAS_NUM_THREADS`` says otherwise: the processes share the cores already.
 
     >>> MultiProcessEngine(max_workers=2)
     MultiProcessEngine(max_workers=2)
