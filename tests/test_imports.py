@@ -73,7 +73,13 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 # What an integration may import of the core, besides the names of `zoopipe_core.__all__`: engines
 # that need an extra have no public name at the top.
-PUBLIC_MODULES = {"zoopipe_core.detached", "zoopipe_core.engines.ray", "zoopipe_core.engines.dask", "zoopipe_core.undo"}
+PUBLIC_MODULES = {
+    "zoopipe_core.detached",
+    "zoopipe_core.engines.dask",
+    "zoopipe_core.engines.ray",
+    "zoopipe_core.ledger",
+    "zoopipe_core.undo",
+}
 
 # A DAG file is parsed again and again and a small load starts a process: neither may pay for these.
 NOT_LOADED = (
