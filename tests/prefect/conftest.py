@@ -19,11 +19,11 @@ from zoopipe_core import Pipe, SingleThreadExecutor
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Prefect opens clients that it leaves to the garbage collector, such as those that wait for a future's end."""
+    """Prefect opens clients that it leaves to the garbage collector, such as those that read results."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed (<socket.socket|transport):ResourceWarning"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -181,8 +181,6 @@ def scrapped(folder: Path) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file() and b"cAnary" in path.read_bytes()]
 
 
-# Prefect reads results with a client that it does not close.
-@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 def test_a_password_reaches_the_connection_and_nothing_else(
     postgres_uri: str,
     prefect_api: str,

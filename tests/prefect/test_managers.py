@@ -176,8 +176,6 @@ def test_the_report_is_in_the_state_of_a_flow_and_a_state_without_one_is_refused
             report_of(state)
 
 
-# Prefect reads results with a client that it does not close.
-@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 @pytest.mark.parametrize("max_errors", [0, 1])
 def test_a_report_that_is_persisted_can_be_read_from_the_server(users: Pipe, max_errors: int) -> None:
     name = f"persisted {max_errors}"

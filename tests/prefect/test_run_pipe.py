@@ -70,8 +70,6 @@ def test_a_failed_load_fails_its_task_and_leaves_its_artifact(users: Pipe, folde
     assert "**SourceNotFoundError**" in kept.data
 
 
-# Prefect reads results with a client that it does not close.
-@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 def test_the_report_of_a_failed_load_is_the_data_of_its_state(users: Pipe, folder: Path) -> None:
     (folder / "users.csv").unlink()
     flow(lambda: run_pipe.with_options(persist_result=True)(users, name="kept"), name="nightly")(return_state=True)
