@@ -147,7 +147,8 @@ def parse(compiled_kernels: Path) -> Kernel:
 
 def _arguments(count: int = 4) -> list[Any]:
     cells = text_cells(pa.array([b"%d" % i for i in range(count)]))
-    return [cells.data, cells.starts, cells.ends, np.zeros(count, np.int64), np.zeros(count, np.uint8)]
+    values, state, respelled = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+    return [cells.data, cells.starts, cells.ends, values, state, respelled]
 
 
 def _unaligned(array: Any) -> Any:
@@ -181,7 +182,7 @@ def test_a_kernel_refuses_arrays_that_it_was_not_compiled_for(
 
 
 def test_a_kernel_refuses_too_few_arguments(parse: Kernel) -> None:
-    with pytest.raises(TypeError, match="5 arguments, not 1"):
+    with pytest.raises(TypeError, match="6 arguments, not 1"):
         parse(np.zeros(1, np.uint8))
 
 
