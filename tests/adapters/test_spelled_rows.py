@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from tests.schema.oracle import json_batch
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_fields import FieldParser
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.adapters.text_rows import encode_csv_rows, encode_json_rows
 from zoopipe_core.batches.model import Column, ModelBatch
+from zoopipe_core.batches.source import SourceBatch
 from zoopipe_core.batches.types import STRING
 from zoopipe_core.kernels import native, rows
 from zoopipe_core.kernels.switch import SWITCH
@@ -38,16 +41,19 @@ class Row(BaseModel):
     share: float | None
     is_new: bool
     day: date | None = None
+    seen: datetime
     name: str
     note: str
 
 
+SEEN = "2013-01-01T10:00:00Z"
 NAMES = list(Row.model_fields)
 cells = st.tuples(
     st.sampled_from(["0", "12", "-7", "007", "+1", "1.0", " 3", "x", "9223372036854775807"]),
     st.sampled_from(["0.5", "-12.25", "7", "1e5", "0.00001", "1.50", "", "nan", "1234567890.123456", "x"]),
     st.sampled_from(["true", "false", "True", "1", "no", "maybe"]),
     st.sampled_from(["2024-02-29", "0001-01-01", "2024-02-30", "", "20240101"]),
+    st.sampled_from(["2013-01-01T10:00:00Z", "2013-01-01 10:00:00Z", "2013-01-01T10:00Z", "2013-01-01T10:00:00.5Z"]),
     st.sampled_from(
         ["a", "Zoë", "a,b", 'say "hi"', "back\\slash", "tab\t", "", "two\nlines", "\ufeffx", "\x7f", "=1", "ab" * 20]
     ),
@@ -65,6 +71,11 @@ def judged(table: Sequence[Sequence[str]], nulls: Sequence[str] = ("",)) -> Mode
     source, wanted = io.BytesIO(text.getvalue().encode()), range(len(NAMES))
     parser = FieldParser(source, Dialect(), NAMES, wanted, nulls, True, "rows.csv", 1, 5000, 2**16, 2**20)
     (batch,) = parser.batches()
+    return validated(batch)
+
+
+def validated(batch: SourceBatch) -> ModelBatch:
+    """The rows of a batch that a model accepts, by kernels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SWITCH, "_ready", True)
         return Validator(plan_of(Row)).validate(batch).good
@@ -76,7 +87,7 @@ def formatted(batch: ModelBatch) -> ModelBatch:
 
 
 @given(table=tables)
-@example(table=[("1", "0.5", "true", "2024-02-29", "a", "b"), ("x", "0.5", "true", "", "a", "b")])
+@example(table=[("1", "0.5", "true", "2024-02-29", SEEN, "a", "b"), ("x", "0.5", "true", "", SEEN, "a", "b")])
 def test_json_and_csv_are_the_bytes_that_formatting_gives(table: list[Any]) -> None:
     batch = judged(table, nulls=["nothing"])
     if not batch.num_rows:
@@ -96,6 +107,19 @@ def test_json_and_csv_are_the_bytes_that_formatting_gives(table: list[Any]) -> N
 
 
 @given(table=tables)
+def test_what_json_holds_is_copied_into_json(table: list[Any]) -> None:
+    lines = [json.dumps(dict(zip(NAMES, row, strict=True)), ensure_ascii=False).encode() for row in table]
+    batch = validated(json_batch(lines))
+    if batch.num_rows:
+        text = encode_json_rows(batch, b"\n")
+        assert text is not None
+        assert text.to_pybytes() == encode_json_rows(formatted(batch), b"\n").to_pybytes()  # type: ignore[union-attr]
+        assert text.to_pybytes().split(b"\n") == [
+            Row.model_validate(r).model_dump_json().encode() for r in batch.dicts()
+        ]
+
+
+@given(table=tables)
 def test_null_cells_are_null_in_every_column(table: list[Any]) -> None:
     batch = judged(table)
     if batch.num_rows:
@@ -110,7 +134,9 @@ def test_plain_rows_are_copied_and_rows_that_were_rejected_left_out(
     copy = rows.write_rows.native
     assert copy is not None
     monkeypatch.setattr(rows.write_rows, "native", lambda *arguments: (calls.append(1), copy(*arguments)))
-    table = [("x" if i in bad else str(i), f"{i}.25", "true", "2024-02-29", f"name {i}", "note") for i in range(40)]
+    table = [
+        ("x" if i in bad else str(i), f"{i}.25", "true", "2024-02-29", SEEN, f"name {i}", "note") for i in range(40)
+    ]
     batch = judged(table)
     assert [row["count"] for row in batch.dicts()] == [i for i in range(40) if i not in bad]
     text, records = encode_json_rows(batch, b"\n"), encode_csv_rows(batch, NAMES, CSVFormat())
@@ -123,7 +149,7 @@ def test_plain_rows_are_copied_and_rows_that_were_rejected_left_out(
 
 
 def test_what_was_taken_and_taken_again_keeps_its_cells() -> None:
-    batch = judged([(str(i), "0.5", "false", "2024-02-29", f"name {i}", "note") for i in range(10)])
+    batch = judged([(str(i), "0.5", "false", "2024-02-29", SEEN, f"name {i}", "note") for i in range(10)])
     taken = batch.filter(np.arange(10) % 2 == 0).take(np.array([4, 0, 0], np.int64))
     text = encode_json_rows(taken, b"\n")
     assert text is not None
@@ -131,7 +157,7 @@ def test_what_was_taken_and_taken_again_keeps_its_cells() -> None:
 
 
 def test_a_column_that_was_not_read_is_written_between_those_that_were() -> None:
-    batch = judged([(str(i), "0.5", "false", "2024-02-29", f"name {i}", "note") for i in range(3)])
+    batch = judged([(str(i), "0.5", "false", "2024-02-29", SEEN, f"name {i}", "note") for i in range(3)])
     mixed = ModelBatch({"hash": Column(STRING, None, pa.array(["x", None, 'q"'])), **batch.columns}, batch.rows)
     text = encode_json_rows(mixed, b"\n")
     assert text is not None

@@ -48,7 +48,8 @@ class Case:
         """The numbers of each cell, and whether they are sure."""
         outputs = [np.zeros(len(column[1]), dtype) for dtype in self.dtypes]
         state = np.zeros(len(column[1]), np.uint8)
-        run_kernel(self.kernel, *column, *outputs, state)
+        marks = [np.zeros(len(column[1]), np.uint8)] if self.kernel is parse_datetime else []
+        run_kernel(self.kernel, *column, *outputs, state, *marks)
         assert set(state.tolist()) <= {SURE, UNSURE}
         return list(zip(*(out.tolist() for out in outputs), strict=True)), (state == SURE).tolist()
 
@@ -158,6 +159,20 @@ TEXTS = {
     "time": clocks,
     "timedelta": isos | spelled | clocks | st.timedeltas().map(str) | numbers.map(lambda hours: f"{hours}:30:15"),
 }
+
+
+def test_datetimes_that_are_spelled_as_they_are_written_are_known(run_kernel: RunKernel) -> None:
+    plain = ["2013-01-01T10:00:00Z", "2024-02-29T23:59:59", "0001-01-01T00:00:00"]
+    others = ["2013-01-01 10:00:00Z", "2013-01-01T10:00:00z", "2013-01-01T10:00", "2024-02-29", "2013-01-01T10:00:00.5"]
+    others += ["2013-01-01T10:00:00+00:00", "2013-01-01t10:00:00", "2013-01-01T10:00Z", "2013-01-01T10:00:00.000000Z"]
+    texts = [text.encode() for text in [*plain, *others]]
+    outputs = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int32)
+    state, respelled = np.zeros((2, len(texts)), np.uint8)
+    run_kernel(parse_datetime, *byte_column(texts), *outputs, state, respelled)
+    assert not state.any()
+    assert respelled.tolist() == [0] * len(plain) + [1] * len(others)
+    for text in plain:
+        assert TypeAdapter(datetime).dump_json(TypeAdapter(datetime).validate_python(text)).decode() == f'"{text}"'
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -277,7 +292,8 @@ def test_cells_that_are_not_sure_on_entry_are_passed_over(name: str, run_kernel:
     case, text = CASES[name], PLAIN[name][-1].encode()
     outputs = [np.full(4, 99, dtype) for dtype in case.dtypes]
     state = np.array([UNSURE, SURE, UNSURE, SURE], np.uint8)
-    run_kernel(case.kernel, *byte_column([text, text, b"?", b"?"]), *outputs, state)
+    marks = [np.zeros(4, np.uint8)] if case is DATETIMES else []
+    run_kernel(case.kernel, *byte_column([text, text, b"?", b"?"]), *outputs, state, *marks)
     assert state.tolist() == [UNSURE, SURE, UNSURE, UNSURE]
     for out in outputs:
         assert out[0] == out[2] == 99

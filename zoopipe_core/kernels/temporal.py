@@ -42,7 +42,7 @@ MAX_DAYS = 106_000_000
 """Of a timedelta. So many days fit into 64 bits of microseconds; pydantic itself allows 999,999,999 of them."""
 
 SPACE, PLUS, COMMA, DASH, DOT, COLON, UNDERSCORE = b" +,-.:_"
-UPPER_D, UPPER_H, UPPER_M, UPPER_P, UPPER_S, UPPER_T, UPPER_W, UPPER_Y = b"DHMPSTWY"
+UPPER_D, UPPER_H, UPPER_M, UPPER_P, UPPER_S, UPPER_T, UPPER_W, UPPER_Y, UPPER_Z = b"DHMPSTWYZ"
 LOWER_A, LOWER_D, LOWER_S, LOWER_T, LOWER_Y = b"adsty"
 
 
@@ -172,14 +172,18 @@ def parse_date(data: Bytes, starts: Offsets, ends: Offsets, out: Days, state: St
             out[i] = days
 
 
-@kernel(BYTES, OFFSETS, OFFSETS, INT64, INT32, UINT8)
-def parse_datetime(data: Bytes, starts: Offsets, ends: Offsets, out: Micros, offsets: Days, state: State) -> None:
+@kernel(BYTES, OFFSETS, OFFSETS, INT64, INT32, UINT8, UINT8)
+def parse_datetime(
+    data: Bytes, starts: Offsets, ends: Offsets, out: Micros, offsets: Days, state: State, respelled: State
+) -> None:
     """A date, or a date, one of ``T``, ``t``, blank, ``_``, and ``HH:MM[:SS[.f]][Z|z|+HH:MM|+HHMM]``.
 
     Digits after the sixth of a fraction are cut off, as pydantic does. A date alone is its midnight.
 
     out: int64 (n,), microseconds since 1970-01-01T00:00: of the wall clock if the datetime is naive, else in UTC.
     offsets: int32 (n,), seconds east of UTC; NAIVE for naive ones. Z, +00:00 and -00:00 are 0, and equal in Python.
+    respelled: uint8 (n,), set to 1 for an accepted cell that is not, or may not be, spelled as it is written: with a T,
+    seconds without a fraction, and no offset but Z.
     """
     for i in range(len(state)):
         if state[i] != SURE:
@@ -197,6 +201,7 @@ def parse_datetime(data: Bytes, starts: Offsets, ends: Offsets, out: Micros, off
             out[i] = days * DAY
             offsets[i] = NAIVE
             state[i] = SURE
+            respelled[i] = 1
             continue
         mark = int(data[at + 10])
         if mark != UPPER_T and mark != SPACE and mark != LOWER_T and mark != UNDERSCORE:
@@ -213,6 +218,9 @@ def parse_datetime(data: Bytes, starts: Offsets, ends: Offsets, out: Micros, off
         out[i] = micros
         offsets[i] = offset
         state[i] = SURE
+        plain = length == 19 if offset == NAIVE else length == 20 and int(data[end - 1]) == UPPER_Z
+        if mark != UPPER_T or not plain:
+            respelled[i] = 1
 
 
 @kernel(BYTES, OFFSETS, OFFSETS, INT64, UINT8)

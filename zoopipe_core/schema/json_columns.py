@@ -195,10 +195,14 @@ def _decimals_are_known() -> bool:
     return [str(value) for value in decimals.validate_json(f"[{','.join(telling)}]")] == list(telling.values())
 
 
+_IN_NO_PLAIN_TEXT = frozenset({*range(32), *b'"\\'})
+"""What JSON does not have in a string but behind a backslash."""
+
+
 def _cells(data: npt.NDArray[np.uint8], found: _Values, nulls: npt.NDArray[np.bool_] | None) -> TextCells:
     """The values as text: where they stand in the lines, or copied together if some of them have escapes."""
     if ESCAPED not in found.kinds:
-        return TextCells(data, found.starts, found.ends, nulls)
+        return TextCells(data, found.starts, found.ends, nulls, absent=_IN_NO_PLAIN_TEXT)
     count = len(found.kinds)
     out = np.empty(int(np.sum(found.ends - found.starts, dtype=np.int64)), np.uint8)
     offsets, state = np.empty(count + 1, np.int32), np.zeros(count, np.uint8)

@@ -91,7 +91,8 @@ def datetime_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) 
 
     def text(cells: TextCells, state: State, kind: ColumnType) -> Column:
         values, offsets = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int32)
-        temporal.parse_datetime(cells.data, cells.starts, cells.ends, values, offsets, state)
+        respelled = np.zeros(len(cells), np.uint8)
+        temporal.parse_datetime(cells.data, cells.starts, cells.ends, values, offsets, state, respelled)
         if bounded is not None:
             state[(offsets != temporal.NAIVE) != bounded] = UNSURE
             check(values, state)
@@ -104,7 +105,7 @@ def datetime_rules(schema: CoreSchema, config: Mapping[str, Any], strict: bool) 
             aware = constraint == "aware"
         state[(offsets != temporal.NAIVE) != aware] = UNSURE
         resolved = ColumnType(UTC_MICROSECONDS if aware else NAIVE_MICROSECONDS, kind.nullable)
-        column = fixed(cells, values, resolved)
+        column = fixed(cells, values, resolved, respelled)
         if aware and np.any(offsets[state == SURE]):
             return Column(resolved, _with_offsets(values, offsets, state))
         return column
