@@ -71,9 +71,14 @@ def make_pipe(task: Task, threads: int, staging: str = "auto") -> Any:
     import pyarrow.csv
     import pyarrow.parquet  # noqa: F401
 
-    import zoopipe_core.run  # noqa: F401
+    import zoopipe_core.run
     from zoopipe_core import MultiThreadExecutor, Pipe
+    from zoopipe_core.adapters import csv_reader, csv_writer, json_reader, json_writer, text_rows  # noqa: F401
 
+    if task.target == "parquet":
+        import zoopipe_core.adapters.parquet_writer
+    if task.target in TABLES:
+        import zoopipe_core.adapters.sql_writer  # noqa: F401
     if task.target == "duckdb":
         import duckdb  # noqa: F401
     if task.target == "postgresql":

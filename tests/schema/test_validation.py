@@ -435,7 +435,7 @@ def test_invalid_utf8_rejects_its_row_only_and_only_if_the_column_is_needed(way:
     raw = pa.RecordBatch.from_arrays(
         [pa.array([b"1", b"\xff2", b"3"]), pa.array([b"\xfe", b"y", b"z"])], names=["a", "b"]
     )
-    batch = dataclasses.replace(batch, batch=raw)
+    batch = dataclasses.replace(batch, columns=raw)
     validated = Validator(plan_of(One)).validate(batch)
     assert list(validated.good.dicts()) == [{"a": 1}, {"a": 3}]
     (reject,) = validated.rejects

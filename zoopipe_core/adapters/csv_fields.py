@@ -10,16 +10,14 @@ does it, with the same outcome.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_faults import LongRecordError, ragged_fault, readable, unclosed_fault
 from zoopipe_core.adapters.encodings import Readable, read_into
-from zoopipe_core.batches.pools import buffer_pool
+from zoopipe_core.batches.pools import pool_array
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.text_columns import TextColumns
 from zoopipe_core.kernels._jit import SURE
@@ -125,7 +123,7 @@ class FieldParser:
         """Memory with `rest` and the text behind it, as `split_fields` takes it; how much text; whether it is all."""
         # What a long record has so far is cut again each time: it has to grow by as much as there is.
         size, most = len(rest), len(rest) + max(self._block, len(rest))
-        data = _memory(2 * (most + 1 + MARGIN), np.uint8)
+        data = pool_array(2 * (most + 1 + MARGIN), np.uint8)
         data[:size] = rest
         view, ended = data.data, False
         while size < most and not ended:
@@ -143,7 +141,7 @@ class FieldParser:
         slots, size = self._slots, int(notes[1])
         shortest = max(2, self._width)  # bytes that a record takes at least
         capacity = max(1, min(self._batch_size, (size - int(notes[0])) // shortest))
-        starts, ends = (_memory(max(1, len(self._names)) * capacity, np.int32) for _ in range(2))
+        starts, ends = (pool_array(max(1, len(self._names)) * capacity, np.int32) for _ in range(2))
         marked = np.zeros(len(self._names), np.uint8)
         found = np.zeros(MAX_FAULTS * FAULT_NUMBERS, np.int64)
         split_fields(data, self._delimiter, self._quote, self._doubled, slots, starts, ends, marked, found, notes)
@@ -189,8 +187,3 @@ def _absent(unusual: int, marks: frozenset[int], marked: bool) -> frozenset[int]
     absent = _CONTROLS if not unusual & CONTROLS else frozenset[int]()
     absent = absent - marks if marked else absent | marks
     return absent if unusual & NOT_ASCII else absent | _BEYOND_ASCII
-
-
-def _memory(count: int, dtype: Any) -> npt.NDArray[Any]:
-    """Memory for `count` elements, of Arrow's pool, which keeps it from one batch to the next."""
-    return np.frombuffer(pa.allocate_buffer(count * np.dtype(dtype).itemsize, buffer_pool()), dtype)

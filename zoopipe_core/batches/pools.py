@@ -6,12 +6,13 @@ import os
 import weakref
 from collections import deque
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["buffer_pool", "forget_blocks", "text_buffer"]
+__all__ = ["buffer_pool", "forget_blocks", "pool_array", "text_buffer"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -31,6 +32,15 @@ def buffer_pool() -> pa.MemoryPool:
         return pa.jemalloc_memory_pool()
     except NotImplementedError:
         return default
+
+
+def pool_array(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array of `count` elements in memory of the pool, whatever is in it.
+
+    NumPy's own memory goes back to the system with each batch, which clears it anew for the next one.
+    """
+    kind = np.dtype(dtype)
+    return np.frombuffer(pa.allocate_buffer(count * kind.itemsize, buffer_pool()), kind)
 
 
 # ---- texts of batches ------------------------------------------------------------------------------------------------

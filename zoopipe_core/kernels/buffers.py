@@ -143,12 +143,13 @@ def gathered_cells(cells: TextCells, kind: pa.DataType) -> pa.Array:
 
 
 def _gathered(cells: TextCells, state: npt.NDArray[np.uint8], kind: pa.DataType) -> pa.Array:
-    from zoopipe_core.kernels.cells import copy_cells, offsets_of
+    from zoopipe_core.kernels.cells import gather_cells
 
     count = len(cells)
-    offsets = np.zeros(count + 1, np.int32)
-    offsets_of(cells.starts, cells.ends, state, offsets)
-    data = np.empty(int(offsets[-1]), np.uint8)
-    copy_cells(cells.data, cells.starts, cells.ends, offsets, data)
+    offsets = np.empty(count + 1, np.int32)
+    sizes = cells.ends - cells.starts
+    sizes[state != SURE] = 0  # where a cell that is not looked at ends may be before where it starts
+    data = np.empty(int(sizes.sum(dtype=np.int64)), np.uint8)
+    gather_cells(cells.data, cells.starts, cells.ends, state, offsets, data)
     buffers = [validity_of(cells.nulls), pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(kind, count, buffers)

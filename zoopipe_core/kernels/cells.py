@@ -9,35 +9,25 @@ from zoopipe_core.kernels._jit import BYTES, INT32, OFFSETS, SURE, UINT8, UINT8_
 from zoopipe_core.kernels.emit import put_bytes
 from zoopipe_core.kernels.swar import PLACE
 
-__all__ = ["copy_cells", "offsets_of"]
+__all__ = ["gather_cells"]
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int32]
 State = npt.NDArray[np.uint8]
 
 
-@kernel(OFFSETS, OFFSETS, UINT8_VALUES, INT32)
-def offsets_of(starts: Offsets, ends: Offsets, state: State, out: Offsets) -> None:
-    """Where cells lie once they are gathered: the offsets of an Arrow column. Cells that are not SURE are empty.
+@kernel(BYTES, OFFSETS, OFFSETS, UINT8_VALUES, INT32, UINT8)
+def gather_cells(data: Bytes, starts: Offsets, ends: Offsets, state: State, offsets: Offsets, out: Bytes) -> None:
+    """The bytes of the cells, one behind the other, and where they are then: the memory of an Arrow column.
 
-    out: int32 (n + 1,), the last one is the size of all of them.
+    Cells that are not SURE are empty.
+
+    offsets: int32 (n + 1,).
+    out: uint8, at least as long as all cells together.
     """
-    total = 0
-    out[0] = 0
+    to = 0
+    offsets[0] = 0
     for i in range(len(state)):
         if state[i] == SURE:
-            total += int(ends[i]) - int(starts[i])
-        out[i + 1] = total
-
-
-@kernel(BYTES, OFFSETS, OFFSETS, OFFSETS, UINT8)
-def copy_cells(data: Bytes, starts: Offsets, ends: Offsets, offsets: Offsets, out: Bytes) -> None:
-    """The bytes of the cells, each at its offset.
-
-    offsets: int32 (n + 1,), of `offsets_of`.
-    out: uint8 (offsets[n],).
-    """
-    for i in range(len(starts)):
-        at = int(starts[i]) & PLACE
-        to = int(offsets[i]) & PLACE
-        put_bytes(out, to, data, at, at + int(offsets[i + 1]) - to)
+            to = put_bytes(out, to & PLACE, data, int(starts[i]) & PLACE, int(ends[i]))
+        offsets[i + 1] = to

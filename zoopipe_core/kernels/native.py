@@ -185,17 +185,14 @@ def _loaded_by_llvm(code: bytes, symbols: dict[str, str]) -> dict[str, int]:
 
 
 def _callable(declared: Kernel, address: int) -> Callable[..., None]:
-    words: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
-    for dtype, writable in declared.signature:
-        if writable is None:
-            words.append(ctypes.c_int64 if dtype == "int64" else ctypes.c_double)
-        else:
-            words.extend(_ARRAY_WORDS)
-    native = ctypes.CFUNCTYPE(ctypes.c_int32, *words)(address)
     name = declared.name
     parameters = [(np.dtype(dtype), writable) for dtype, writable in declared.signature]
+    native: Callable[..., int] | None = None
 
     def call(*arguments: Any) -> None:
+        nonlocal native
+        if native is None:  # a load uses a few of the kernels, and ctypes takes long to prepare one
+            native = _function_at(address, declared)
         result, error = ctypes.c_void_p(), ctypes.c_void_p()
         flat = _flatten(name, parameters, arguments)
         status = native(ctypes.addressof(result), ctypes.addressof(error), *flat)
@@ -203,6 +200,16 @@ def _callable(declared: Kernel, address: int) -> Callable[..., None]:
             raise KernelError(f"the kernel {name} ended with status {status}")
 
     return call
+
+
+def _function_at(address: int, declared: Kernel) -> Callable[..., int]:
+    words: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
+    for dtype, writable in declared.signature:
+        if writable is None:
+            words.append(ctypes.c_int64 if dtype == "int64" else ctypes.c_double)
+        else:
+            words.extend(_ARRAY_WORDS)
+    return ctypes.CFUNCTYPE(ctypes.c_int32, *words)(address)
 
 
 def _flatten(name: str, parameters: Sequence[tuple[Any, bool | None]], arguments: Sequence[Any]) -> list[Any]:

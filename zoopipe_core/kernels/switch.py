@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 MIN_ROWS = 20_000
 """Rows that pydantic validates in about the time that loading the kernels takes."""
 
-MIN_BATCH_ROWS = 512
+MIN_BATCH_ROWS = 64
 """Rows that Python writes in about the time that it takes to call kernels for each column."""
 
 

@@ -109,6 +109,8 @@ class Validator:
 
     def _decoded_rows(self, plan: ModelPlan, batch: SourceBatch, rows: RowNumbers) -> _Rows:
         """Pydantic's verdict on some rows, by their indices."""
+        if not len(rows):
+            return _Rows()
         cells, bad = _decode(batch, plan.source_columns, rows)
         places = rows.tolist()
         dicts = dicts_of(cells, len(places))
