@@ -17,7 +17,7 @@ import numpy.typing as npt
 from zoopipe_core.adapters.csv_dialect import Dialect
 from zoopipe_core.adapters.csv_faults import LongRecordError, ragged_fault, readable, unclosed_fault
 from zoopipe_core.adapters.encodings import Readable, read_into
-from zoopipe_core.batches.pools import pool_array
+from zoopipe_core.batches.pools import place_array, source_block
 from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.text_columns import TextColumns
 from zoopipe_core.kernels._jit import SURE
@@ -123,7 +123,7 @@ class FieldParser:
         """Memory with `rest` and the text behind it, as `split_fields` takes it; how much text; whether it is all."""
         # What a long record has so far is cut again each time: it has to grow by as much as there is.
         size, most = len(rest), len(rest) + max(self._block, len(rest))
-        data = pool_array(2 * (most + 1 + MARGIN), np.uint8)
+        data = source_block(2 * (most + 1 + MARGIN))
         data[:size] = rest
         view, ended = data.data, False
         while size < most and not ended:
@@ -141,7 +141,7 @@ class FieldParser:
         slots, size = self._slots, int(notes[1])
         shortest = max(2, self._width)  # bytes that a record takes at least
         capacity = max(1, min(self._batch_size, (size - int(notes[0])) // shortest))
-        starts, ends = (pool_array(max(1, len(self._names)) * capacity, np.int32) for _ in range(2))
+        starts, ends = (place_array(max(1, len(self._names)) * capacity) for _ in range(2))
         marked = np.zeros(len(self._names), np.uint8)
         found = np.zeros(MAX_FAULTS * FAULT_NUMBERS, np.int64)
         split_fields(data, self._delimiter, self._quote, self._doubled, slots, starts, ends, marked, found, notes)

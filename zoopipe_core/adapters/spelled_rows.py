@@ -18,7 +18,7 @@ import pyarrow as pa
 from zoopipe_core.adapters.cell_writers import CellStyle, lay_out
 from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.batches.model import Column
-from zoopipe_core.batches.pools import pool_array, text_buffer
+from zoopipe_core.batches.pools import place_array, text_buffer
 from zoopipe_core.kernels.buffers import TextCells
 from zoopipe_core.kernels.rows import ROOM, write_rows
 
@@ -68,7 +68,7 @@ class _Rows:
     def __init__(self, block: Bytes, style: CellStyle, width: int, count: int) -> None:
         self._block = block
         self._style = style
-        self._starts, self._ends = (pool_array(width * count, np.int32).reshape(width, count) for _ in range(2))
+        self._starts, self._ends = (place_array(width * count).reshape(width, count) for _ in range(2))
         self._quotes = np.zeros(width, np.uint8)
         self._made: list[Bytes] = [np.frombuffer(style.null, np.uint8)]
         self._made_bytes = len(style.null)

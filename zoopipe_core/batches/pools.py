@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["buffer_pool", "forget_blocks", "pool_array", "text_buffer"]
+__all__ = ["buffer_pool", "forget_blocks", "place_array", "source_block", "text_buffer"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -34,55 +34,75 @@ def buffer_pool() -> pa.MemoryPool:
         return default
 
 
-def pool_array(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array of `count` elements in memory of the pool, whatever is in it.
+# ---- memory that is used again --------------------------------------------------------------------------------------
 
-    NumPy's own memory goes back to the system with each batch, which clears it anew for the next one.
+RECYCLED_FROM = 2**18
+"""Bytes; smaller pieces are the pool's to keep."""
+MOST_FREE = 6
+"""Blocks of one kind that wait for use: as many as two threads have in flight."""
+
+
+class _Blocks:
+    """Memory of much one size, batch for batch.
+
+    What jemalloc is given back of 8 MiB and more goes to the system at once, and less than that soon. The system then
+    clears new pages for the next batch, which took an eighth of a load. So a block is used again here, as soon as
+    nobody refers to the array that was made of it.
     """
-    kind = np.dtype(dtype)
-    return np.frombuffer(pa.allocate_buffer(count * kind.itemsize, buffer_pool()), kind)
+
+    def __init__(self) -> None:
+        # The last one used is the first to be used again. Appending and taking are safe in any thread, in any order.
+        self._free: deque[pa.Buffer] = deque(maxlen=MOST_FREE)
+
+    def array(self, count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """An array of `count` elements, whatever is in it."""
+        kind = np.dtype(dtype)
+        size = count * kind.itemsize
+        if size < RECYCLED_FROM:
+            return np.frombuffer(pa.allocate_buffer(size, buffer_pool()), kind)
+        block = self._block(size)
+        # Of a memoryview, since a view of this array refers to it then, and not to what lies below.
+        array = np.frombuffer(memoryview(block)[:size], kind)
+        weakref.finalize(array, self._free.append, block).atexit = False
+        return array
+
+    def forget(self) -> None:
+        """Give back what waits for use."""
+        self._free.clear()
+
+    def _block(self, size: int) -> pa.Buffer:
+        """A block of at least `size` bytes. Those that are too small are dropped."""
+        while True:
+            try:
+                block = self._free.pop()
+            except IndexError:
+                break
+            if block.size >= size:
+                return block
+        # An eighth more, since the next one may be somewhat longer; what is never touched takes no memory.
+        return pa.allocate_buffer(size + size // 8, buffer_pool())
 
 
-# ---- texts of batches ------------------------------------------------------------------------------------------------
-
-RECYCLED_FROM = 2**20
-"""Bytes; smaller buffers are the pool's to keep."""
-MOST_FREE = 4
-"""Blocks that wait for use: as many as two threads have in flight."""
-
-# The last one used is the first to be used again. Appending and taking are safe in any thread, and in any order.
-_FREE: deque[Bytes] = deque(maxlen=MOST_FREE)
+_TEXTS, _SOURCES, _PLACES = _Blocks(), _Blocks(), _Blocks()
 
 
 def text_buffer(size: int) -> tuple[pa.Buffer, Bytes]:
-    """Memory for the text of a batch: a buffer of `size` bytes, and uint8 (size,) to write it by.
-
-    What jemalloc is given back of 8 MiB and more goes to the system at once, which then clears new pages for the next
-    batch. Of a load with rows of 270 bytes that took an eighth. So a block is used again here, as soon as nobody refers
-    to the buffer that was made of it.
-    """
-    if size < RECYCLED_FROM:
-        buffer = pa.allocate_buffer(size, buffer_pool())
-        return buffer, np.frombuffer(buffer, np.uint8)
-    block = _free_block(size)
-    text = block[:size]
-    weakref.finalize(text, _FREE.append, block).atexit = False
+    """Memory for the text of a batch: a buffer of `size` bytes, and uint8 (size,) to write it by."""
+    text = _TEXTS.array(size, np.uint8)
     return pa.py_buffer(text), text
+
+
+def source_block(size: int) -> Bytes:
+    """uint8 (size,), memory for a block of a source."""
+    return _SOURCES.array(size, np.uint8)
+
+
+def place_array(count: int) -> npt.NDArray[np.int32]:
+    """int32 (count,), memory for places in a block."""
+    return _PLACES.array(count, np.int32)
 
 
 def forget_blocks() -> None:
     """Give back the memory that waits for use, at the end of a load; another one at work takes new blocks."""
-    _FREE.clear()
-
-
-def _free_block(size: int) -> Bytes:
-    """A block of at least `size` bytes. Those that are too small are dropped: texts of a load are of much one size."""
-    while True:
-        try:
-            block = _FREE.pop()
-        except IndexError:
-            break
-        if len(block) >= size:
-            return block
-    # An eighth more, since the next text may be somewhat longer; what is never touched takes no memory.
-    return np.frombuffer(pa.allocate_buffer(size + size // 8, buffer_pool()), np.uint8)
+    for blocks in (_TEXTS, _SOURCES, _PLACES):
+        blocks.forget()
