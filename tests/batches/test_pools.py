@@ -8,7 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from zoopipe_core.batches.pools import MOST_FREE, RECYCLED_FROM, buffer_pool, forget_blocks, text_buffer
+from zoopipe_core.batches.pools import (
+    MOST_FREE,
+    RECYCLED_FROM,
+    buffer_pool,
+    forget_blocks,
+    place_array,
+    source_block,
+    text_buffer,
+)
 
 LARGE = 2 * RECYCLED_FROM
 
@@ -47,6 +55,23 @@ def test_memory_that_a_part_of_the_buffer_refers_to_is_left_alone() -> None:
     assert part.to_pybytes() == b"\1" * 5
     assert view.tolist() == [2] * 3
     assert len({part.address - 10, view.ctypes.data, *(other.address for other in others)}) == 5
+
+
+def test_a_block_is_left_alone_as_long_as_a_view_of_it_lives() -> None:
+    block, places = source_block(LARGE), place_array(LARGE // 4)
+    block[:], places[:] = 1, 1
+    part, row = block[10:15], places.reshape(2, -1)[1][:3]
+    held = memoryview(block)[3:5]
+    del block, places
+    others = [source_block(LARGE), place_array(LARGE // 4)]
+    for other in others:
+        other[:] = 9
+    assert (part.tolist(), row.tolist(), list(held)) == ([1] * 5, [1] * 3, [1, 1])
+    del part, held
+    address = others[0].ctypes.data
+    assert source_block(LARGE).ctypes.data != address  # what the views had referred to
+    del others
+    assert source_block(LARGE).ctypes.data == address
 
 
 def test_no_more_than_a_few_blocks_wait_and_none_after_a_load() -> None:

@@ -3,7 +3,7 @@
 This is how CSV is read once kernels are ready; before, and where a dialect has an escape character, pyarrow's parser
 does it, with the same outcome.
 
-    read 2 MiB ──▶ block: [ rest of the last record | text | margin | room for unquoted cells ]
+    read 4 MiB ──▶ block: [ rest of the last record | text | margin | room for unquoted cells ]
                      └─ split_fields ──▶ starts, ends of each cell ──▶ TextColumns
 """
 

@@ -26,7 +26,7 @@ __all__ = ["CSVReader"]
 
 # Each batch costs a few hundred calls from Python, whatever its size, and as many turns at the interpreter's lock;
 # large ones cost memory.
-BLOCK_BYTES = 2 * 2**20
+BLOCK_BYTES = 4 * 2**20
 
 
 class CSVReader(Reader):
