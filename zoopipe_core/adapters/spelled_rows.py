@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.pools import place_array, text_buffer
 from zoopipe_core.kernels.buffers import TextCells
-from zoopipe_core.kernels.rows import ROOM, write_rows
+from zoopipe_core.kernels.rows import ROOM, size_rows, write_rows
 
 __all__ = ["copy_rows"]
 
@@ -34,7 +34,7 @@ LEAST_SHARE = 0.5
 def copy_rows(
     columns: Sequence[Column],
     style: CellStyle,
-    takes: Callable[[TextCells, bool], bool],
+    takes: Callable[[TextCells], bool],
     befores: Sequence[bytes],
     end: bytes,
 ) -> pa.Buffer | None:
@@ -42,14 +42,15 @@ def copy_rows(
 
     None where that is better done column by column, or a cell cannot be written.
 
-    `style` says how the format has cells, and `takes` whether those of a column of texts, of which one may be empty,
-    can be written as they are but for the quotes.
+    `style` says how the format has cells, and `takes` whether those of a column of texts can be written as they are but
+    for the quotes.
     """
     spelled = [column.spelled for column in columns]
-    block = next((held[0].data for held in spelled if held is not None), None)
-    if block is None or not len(columns[0]):
+    first = next((held for held in spelled if held is not None), None)
+    if first is None or not len(columns[0]):
         return None
-    rows = _Rows(block, style, len(columns), len(columns[0]))
+    block = first[0].data
+    rows = _Rows(style, len(columns), len(columns[0]), *first)
     copied = [
         held is not None and held[0].data is block and rows.copy(place, column, *held, takes)
         for place, (column, held) in enumerate(zip(columns, spelled, strict=True))
@@ -57,19 +58,35 @@ def copy_rows(
     if sum(copied) < LEAST_SHARE * len(columns):
         return None
     for place, column in enumerate(columns):
-        if not copied[place] and not rows.make(place, column, None):
+        if not copied[place] and not rows.make(place, column):
             return None
     return rows.written(befores, end)
 
 
 class _Rows:
-    """Where each cell of a batch is: int32 (columns, rows) of starts and ends, as `write_rows` has them."""
+    """Where each cell of a batch is, as `write_rows` has it.
 
-    def __init__(self, block: Bytes, style: CellStyle, width: int, count: int) -> None:
-        self._block = block
+    Cells that stay where a file was cut are found by the number of their row in the block; only columns of which a cell
+    is made get places of their own.
+
+    Args:
+        style: how the format has cells.
+        width, count: columns and rows.
+        cells: of one of the columns.
+        rows: int64 (count,), which of the cells are its own; None: all.
+    """
+
+    def __init__(
+        self, style: CellStyle, width: int, count: int, cells: TextCells, rows: npt.NDArray[np.int64] | None
+    ) -> None:
         self._style = style
-        self._starts, self._ends = (place_array(width * count).reshape(width, count) for _ in range(2))
+        self._block = cells.data
+        self._starts, self._ends = _whole(cells.starts), _whole(cells.ends)
+        self._rows = rows
+        self._count = count
+        self._columns = np.zeros(width, np.int32)
         self._quotes = np.zeros(width, np.uint8)
+        self._own: list[tuple[Offsets, Offsets]] = []
         self._made: list[Bytes] = [np.frombuffer(style.null, np.uint8)]
         self._made_bytes = len(style.null)
 
@@ -78,41 +95,55 @@ class _Rows:
         place: int,
         column: Column,
         cells: TextCells,
-        own: npt.NDArray[np.int64] | None,
-        takes: Callable[[TextCells, bool], bool],
+        rows: npt.NDArray[np.int64] | None,
+        takes: Callable[[TextCells], bool],
     ) -> bool:
         """Take the cells of a column from where they are; False if they cannot be written so."""
-        starts, ends = self._starts[place], self._ends[place]
-        if own is None:
-            starts[:], ends[:] = cells.starts, cells.ends
-        else:  # all of `own` are places; to look at each once more takes long
-            np.take(cells.starts, own, out=starts, mode="clip")
-            np.take(cells.ends, own, out=ends, mode="clip")
         kind = column.type.arrow
-        if pa.types.is_string(kind) and not takes(cells, bool(np.any(starts == ends))):
+        if pa.types.is_string(kind) and not takes(cells):
             return False
         quoted = bool(self._style.quote) and (pa.types.is_string(kind) or pa.types.is_temporal(kind))
         self._quotes[place] = self._style.quote if quoted else 0
+        others = None if cells.respelled is None else np.flatnonzero(_of(cells.respelled, rows))
+        if cells.nulls is None and (others is None or not len(others)) and rows is self._rows:
+            start, end = _place_in(self._starts, cells.starts), _place_in(self._ends, cells.ends)
+            if start is not None and start == end:
+                self._columns[place] = start
+                return True
+        starts, ends = self._own_places(place)
+        starts[:], ends[:] = _of(cells.starts, rows), _of(cells.ends, rows)
         if cells.nulls is not None:
-            nulls = cells.nulls if own is None else np.take(cells.nulls, own)
+            nulls = _of(cells.nulls, rows)
             starts[nulls] = -1
             ends[nulls] = len(self._style.null) - 1 - 2 * int(quoted)
-        if cells.respelled is not None:
-            others = np.flatnonzero(cells.respelled if own is None else np.take(cells.respelled, own))
-            return not len(others) or self.make(place, column.take(others), others)
-        return True
+        return others is None or not len(others) or self._make(starts, ends, place, column.take(others), others)
 
-    def make(self, place: int, column: Column, rows: npt.NDArray[np.int64] | None) -> bool:
-        """Make the cells of a column, those of `rows` or all of them; False if one cannot be written."""
+    def make(self, place: int, column: Column) -> bool:
+        """Make all cells of a column; False if one cannot be written."""
+        self._quotes[place] = 0
+        return self._make(*self._own_places(place), place, column, slice(None))
+
+    def _own_places(self, place: int) -> tuple[Offsets, Offsets]:
+        self._columns[place] = -1 - len(self._own) * self._count
+        self._own.append((place_array(self._count), place_array(self._count)))
+        return self._own[-1]
+
+    def _make(
+        self,
+        starts: Offsets,
+        ends: Offsets,
+        place: int,
+        column: Column,
+        where: slice | npt.NDArray[np.int64],
+    ) -> bool:
+        """Make the cells that are `where` in the column of places."""
         laid_out = lay_out([column_writer(column, self._style)], [b""], b"", self._style.null, len(column))
         if laid_out is None or self._made_bytes + laid_out[0].size > np.iinfo(np.int32).max:
             return False
         buffer, bounds = laid_out
-        where: slice | npt.NDArray[np.int64] = slice(None) if rows is None else rows
         sizes = np.diff(bounds, prepend=0)
-        starts = -1 - (self._made_bytes + bounds - sizes)
-        self._starts[place][where] = starts
-        self._ends[place][where] = starts + sizes - 2 * int(self._quotes[place] != 0)
+        starts[where] = begins = -1 - (self._made_bytes + bounds - sizes)
+        ends[where] = begins + sizes - 2 * int(self._quotes[place] != 0)
         self._made.append(np.frombuffer(buffer, np.uint8))
         self._made_bytes += buffer.size
         return True
@@ -122,11 +153,36 @@ class _Rows:
         pieces = [*befores, end + befores[0], end]
         texts = np.frombuffer(b"".join(pieces) + bytes(ROOM), np.uint8)
         bounds = np.fromiter(accumulate(map(len, pieces), initial=0), np.int32, len(pieces) + 1)
-        count = self._starts.shape[1]
-        constant = sum(map(len, befores)) + len(end) + 2 * int(np.count_nonzero(self._quotes))
-        size = count * constant + int(np.sum(self._ends, dtype=np.int64)) - int(np.sum(self._starts, dtype=np.int64))
+        numbers = np.arange(self._count) if self._rows is None else self._rows
+        own = [_joined([pair[side] for pair in self._own]) for side in range(2)]
+        places = (self._starts, self._ends, numbers.astype(np.int32), *own, self._columns, self._quotes)
+        notes = np.zeros(1, np.int64)
+        size_rows(*places, notes)
+        size = self._count * (sum(map(len, befores)) + len(end)) + int(notes[0])
         buffer, out = text_buffer(size + ROOM)
-        made = self._made[0] if len(self._made) == 1 else np.concatenate(self._made)
-        starts, ends = self._starts.reshape(-1), self._ends.reshape(-1)
-        write_rows(self._block, starts, ends, self._quotes, made, texts, bounds, out)
+        write_rows(self._block, *places, _joined(self._made), texts, bounds, out)
         return buffer.slice(0, size)
+
+
+def _of(values: npt.NDArray[Any], rows: npt.NDArray[np.int64] | None) -> npt.NDArray[Any]:
+    return values if rows is None else values.take(rows)
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    if not arrays:
+        return np.zeros(0, np.int32)
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _whole(places: Offsets) -> Offsets:
+    """The array of which `places` are a part, or themselves."""
+    base = places.base
+    return base if isinstance(base, np.ndarray) and base.dtype == np.int32 and base.ndim == 1 else places
+
+
+def _place_in(whole: Offsets, part: Offsets) -> int | None:
+    """Where `part` begins in `whole`, if it is a part of it."""
+    if part is not whole and part.base is not whole:
+        return None
+    first, begin = (int(array.__array_interface__["data"][0]) for array in (whole, part))
+    return (begin - first) // whole.itemsize

@@ -107,16 +107,16 @@ _PLAIN_TEXT = "0123456789+-.:TZaeflrstu"
 """The characters of numbers, booleans and dates."""
 
 
-def _json_takes(cells: TextCells, has_empty: bool) -> bool:
+def _json_takes(cells: TextCells) -> bool:
     return cells.absent >= _JSON_SPECIAL
 
 
-def _csv_takes(form: CSVFormat) -> Callable[[TextCells, bool], bool]:
+def _csv_takes(form: CSVFormat) -> Callable[[TextCells], bool]:
     special = _BREAKS | {ord(form.delimiter), ord(form.quotechar)}
 
-    def takes(cells: TextCells, has_empty: bool) -> bool:
+    def takes(cells: TextCells) -> bool:
         # An empty text is quoted, and so is one that begins with a byte order mark.
-        return not has_empty and cells.is_ascii and special <= cells.absent
+        return cells.is_ascii and special <= cells.absent and not np.any(cells.starts == cells.ends)
 
     return takes
 
