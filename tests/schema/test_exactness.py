@@ -37,7 +37,7 @@ from pydantic import (
 from tests.schema.oracle import assert_same_verdicts, json_batch, text_batch, typed_batch, verdicts_of_zoopipe
 
 SEED = os.environ.get("ZOOPIPE_TEST_SEED") or dt.datetime.now(dt.UTC).date().isoformat()
-CELLS = 3_600
+CELLS = 2_400
 """Text cells for each type."""
 
 BERLIN = ZoneInfo("Europe/Berlin")
