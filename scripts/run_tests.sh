@@ -9,6 +9,8 @@ python=$1
 shift
 schedulers=(tests/airflow tests/prefect)
 processes=(tests/coordinators tests/engines tests/manager tests/warehouse)
+# A compiler behind a load has the lowest priority: beside others it takes many times as long.
+compilers=(tests/kernels/test_compiler.py tests/test_warmup.py)
 # Splitting looks at no cell, and a table's rows pass through the same batches as the contract's.
 alike=(
     tests/adapters tests/contracts/test_adapters.py tests/test_hooks.py tests/test_bad_input.py
@@ -19,6 +21,8 @@ alike=(
 folder=$(mktemp -d)
 chmod 755 "$folder"
 export ZOOPIPE_TEST_KERNELS=$folder/kernels # compiled once for all runs
+# Before the runs begin: beside them it may take longer than a test may.
+ZOOPIPE_CACHE_DIR=$ZOOPIPE_TEST_KERNELS "$python" -m zoopipe_core warmup
 options=(--durations=25 "$@")
 beside=()
 trap 'kill "${beside[@]}" 2>/dev/null; wait; rm -rf "$folder"' EXIT
@@ -29,12 +33,13 @@ beside+=($!)
 beside+=($!)
 
 status=0
-waiting=("${schedulers[@]}" "${processes[@]}")
+waiting=("${schedulers[@]}" "${processes[@]}" "${compilers[@]}")
 "$python" -m pytest "${waiting[@]/#/--ignore=}" --basetemp="$folder/c" "${options[@]}" || status=$?
 echo "Once more with kernels from the first row on: what comes out has to be the same"
 "$python" -m pytest "${alike[@]}" --kernels=on --basetemp="$folder/d" "${options[@]}" || status=$?
 for run in "${beside[@]}"; do
     wait "$run" || status=$?
 done
+"$python" -m pytest "${compilers[@]}" --basetemp="$folder/e" "${options[@]}" || status=$?
 cat "$folder/schedulers.log" "$folder/processes.log"
 exit "$status"
