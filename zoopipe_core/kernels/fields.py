@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopipe_core.kernels._jit import INT32, INT64, INT64_SCALAR, OFFSETS, UINT8, device, kernel
-from zoopipe_core.kernels.swar import HIGH_BITS, LOW_BITS, PLACE, eight_bytes
+from zoopipe_core.kernels.swar import HIGH_BITS, LOW_BITS, PLACE, eight_bytes, eight_times, unlike
 
 __all__ = ["CONTROLS", "FAULT_NUMBERS", "MARGIN", "NOT_ASCII", "split_fields"]
 
@@ -35,7 +35,6 @@ NOT_ASCII = 2
 _NEWLINE, _RETURN = 10, 13
 _WINDOW = 64
 
-_LOWEST = np.uint64(0x0101010101010101)
 _NEWLINES = np.uint64(0x0A0A0A0A0A0A0A0A)
 _RETURNS = np.uint64(0x0D0D0D0D0D0D0D0D)
 _BACKSLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
@@ -49,13 +48,6 @@ _FOUR_OF_32 = np.uint64(0x0000000F0000000F)
 _1, _2, _4, _7, _8, _14, _16, _28, _32, _127, _255 = (
     np.uint64(number) for number in (1, 2, 4, 7, 8, 14, 16, 28, 32, 127, 255)
 )
-
-
-@device
-def _unlike(eight: np.uint64, wanted: np.uint64) -> np.uint64:
-    """The high bit of each byte that is not the byte in `wanted`; the other bits mean nothing."""
-    differing = eight ^ wanted
-    return ((differing & LOW_BITS) + LOW_BITS) | differing
 
 
 @device
@@ -141,8 +133,8 @@ def split_fields(
             wanted += 1
     capacity = len(starts) // max(wanted, 1)
     fault_capacity = len(faults) // FAULT_NUMBERS
-    delimiters = np.uint64(delimiter & 255) * _LOWEST
-    quotes = np.uint64(quote & 255) * _LOWEST if quote >= 0 else delimiters
+    delimiters = eight_times(delimiter)
+    quotes = eight_times(quote) if quote >= 0 else delimiters
 
     base = int(notes[0])
     size = int(notes[1])
@@ -165,9 +157,9 @@ def split_fields(
         mask = _NOTHING
         for k in range(8):
             eight = eight_bytes(data, (base + 8 * k) & PLACE)
-            breaks = _unlike(eight, _NEWLINES) & _unlike(eight, _RETURNS)
-            others = _unlike(eight, delimiters) & _unlike(eight, quotes) & breaks
-            visible = (((eight & LOW_BITS) + _FROM_BLANK) | eight) & _unlike(eight, _BACKSLASHES)
+            breaks = unlike(eight, _NEWLINES) & unlike(eight, _RETURNS)
+            others = unlike(eight, delimiters) & unlike(eight, quotes) & breaks
+            visible = (((eight & LOW_BITS) + _FROM_BLANK) | eight) & unlike(eight, _BACKSLASHES)
             odd |= ~visible & breaks
             seen |= eight
             mask |= _gathered(~others & HIGH_BITS) << np.uint64(8 * k)

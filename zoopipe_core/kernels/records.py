@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopipe_core.kernels._jit import BYTES, INT64, INT64_SCALAR, device, kernel
-from zoopipe_core.kernels.swar import HIGH_BITS, LOW_BITS, PLACE, eight_bytes
+from zoopipe_core.kernels.swar import HIGH_BITS, LOWEST_BITS, PLACE, eight_bytes, eight_times, unlike
 
 __all__ = [
     "BLANK_LINE",
@@ -61,7 +61,6 @@ VISIBLE_LINE = 1
 
 NEWLINE, RETURN, BLANK, TAB = 10, 13, 32, 9
 
-_LOWEST = np.uint64(0x0101010101010101)
 _NEWLINES = np.uint64(0x0A0A0A0A0A0A0A0A)
 _RETURNS = np.uint64(0x0D0D0D0D0D0D0D0D)
 _NO_MARKS = np.uint64(0)
@@ -69,21 +68,9 @@ _1, _7, _8, _16, _32, _255 = (np.uint64(number) for number in (1, 7, 8, 16, 32, 
 
 
 @device
-def _eight_times(byte: int) -> np.uint64:
-    return np.uint64(byte & 255) * _LOWEST
-
-
-@device
-def _unlike(eight: np.uint64, wanted: np.uint64) -> np.uint64:
-    """The high bit of each byte that is not the byte in `wanted`; the other bits mean nothing."""
-    differing = eight ^ wanted
-    return ((differing & LOW_BITS) + LOW_BITS) | differing
-
-
-@device
 def _first(marks: np.uint64) -> int:
     """Which byte is the first one with a mark in its high bit; 8 if none is."""
-    below = ((~marks & (marks - _1)) >> _7) & _LOWEST if marks != _NO_MARKS else _LOWEST
+    below = ((~marks & (marks - _1)) >> _7) & LOWEST_BITS if marks != _NO_MARKS else LOWEST_BITS
     below += below >> _32
     below += below >> _16
     below += below >> _8
@@ -132,15 +119,15 @@ def scan_records(
             state = PLAIN
 
     # What is not in the dialect is looked for as something that is.
-    quotes = _eight_times(quote) if quote >= 0 else _NEWLINES
-    escapes = _eight_times(escape) if escape >= 0 else quotes
+    quotes = eight_times(quote) if quote >= 0 else _NEWLINES
+    escapes = eight_times(escape) if escape >= 0 else quotes
     last = size - 8
     while at < size:
         if state == QUOTED:
             marks = _NO_MARKS
             while marks == _NO_MARKS and at <= last:
                 eight = eight_bytes(data, at & PLACE)
-                marks = ~(_unlike(eight, quotes) & _unlike(eight, escapes)) & HIGH_BITS
+                marks = ~(unlike(eight, quotes) & unlike(eight, escapes)) & HIGH_BITS
                 at += 8
             if marks != _NO_MARKS:
                 at += _first(marks) - 8
@@ -168,8 +155,8 @@ def scan_records(
             marks = _NO_MARKS
             while marks == _NO_MARKS and at <= last:
                 eight = eight_bytes(data, at & PLACE)
-                breaks = _unlike(eight, _NEWLINES) & _unlike(eight, _RETURNS)
-                marks = ~(breaks & _unlike(eight, quotes) & _unlike(eight, escapes)) & HIGH_BITS
+                breaks = unlike(eight, _NEWLINES) & unlike(eight, _RETURNS)
+                marks = ~(breaks & unlike(eight, quotes) & unlike(eight, escapes)) & HIGH_BITS
                 at += 8
             if marks != _NO_MARKS:
                 at += _first(marks) - 8
@@ -251,7 +238,7 @@ def scan_lines(data: Bytes, notes: Notes) -> None:
             state = VISIBLE_LINE
             marks = _NO_MARKS
             while marks == _NO_MARKS and at <= last:
-                marks = ~_unlike(eight_bytes(data, at & PLACE), _NEWLINES) & HIGH_BITS
+                marks = ~unlike(eight_bytes(data, at & PLACE), _NEWLINES) & HIGH_BITS
                 at += 8
             if marks != _NO_MARKS:
                 at += _first(marks) - 8

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from zoopipe_core.kernels._jit import device
 
-__all__ = ["HIGH_BITS", "LOW_BITS", "PLACE", "eight_bytes", "four_bytes"]
+__all__ = ["HIGH_BITS", "LOWEST_BITS", "LOW_BITS", "PLACE", "eight_bytes", "eight_times", "four_bytes", "unlike"]
 
 PLACE = 0x7FFF_FFFF
 """``start & PLACE`` is start, and tells the compiler that it is not negative: that no index counts from the end."""
 
 LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 HIGH_BITS = np.uint64(0x8080808080808080)
+LOWEST_BITS = np.uint64(0x0101010101010101)
 
 _8, _16, _24, _32 = np.uint64(8), np.uint64(16), np.uint64(24), np.uint64(32)
 
@@ -33,3 +34,16 @@ def four_bytes(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
 def eight_bytes(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
     """Eight bytes from `at` on. One instruction when compiled."""
     return four_bytes(data, at) | four_bytes(data, at + 4) << _32
+
+
+@device
+def eight_times(byte: int) -> np.uint64:
+    """The same byte in all eight places."""
+    return np.uint64(byte & 255) * LOWEST_BITS
+
+
+@device
+def unlike(eight: np.uint64, wanted: np.uint64) -> np.uint64:
+    """The high bit of each byte that is not the byte in `wanted`; the other bits mean nothing."""
+    differing = eight ^ wanted
+    return ((differing & LOW_BITS) + LOW_BITS) | differing
