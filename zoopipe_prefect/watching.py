@@ -1,6 +1,6 @@
 """What Prefect shows of a load while it runs and when it has ended, sent from threads of its own.
 
-load.run() ──report──▶ Watch.update ──▶ thread: progress artifact, about once a second
+load.run() ──report──▶ Watch.update ──▶ thread: progress artifact, every two seconds
                                     └─▶ thread: flow run cancelled? ─▶ load.shutdown()
 load ended ──report──▶ Watch.keep ───▶ threads: report, table, last progress, side by side
 
@@ -34,8 +34,8 @@ from zoopipe_prefect.compatibility import SYNC
 
 __all__ = ["Watch", "reporting_failures_as_warnings"]
 
-PROGRESS_SECONDS = 1.0  # a person sees no more
-CANCEL_SECONDS = 3.0
+PROGRESS_SECONDS = 2.0  # the UI itself asks every few seconds
+CANCEL_SECONDS = 5.0
 SENDERS = 3
 
 

@@ -1,4 +1,4 @@
-"""Loads on a Dask cluster whose tasks are deferred, looked at by Airflow's own triggerer."""
+"""Loads on clusters of Dask and Ray whose tasks are deferred, looked at by Airflow's own triggerer."""
 
 import socket
 import sys
@@ -10,35 +10,61 @@ import pytest
 
 from tests.airflow.real_airflow import ROWS, Begun, RealAirflow, write_users
 from tests.airflow.test_scheduler import OLD, lines, number_of, wait_until_gone
-from tests.engines.clusters import DASK, running
+from tests.engines.clusters import DASK, RAY, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
+# A DAG, and what its runs are for: all begin at once.
+RUNS = {
+    "loads_on_dask": ("told", "marked", "missing"),
+    "loads_on_dask_in_time": ("late",),
+    "loads_on_ray": ("told", "marked"),
+}
+# Two nodes with room for both loads of two workers.
+RAY_SLOTS = "2"
+
+
 @pytest.fixture(scope="module")
-def elsewhere(real_airflow: RealAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Begun]]:
-    """Runs whose load is on the cluster, begun at once."""
-    folder = tmp_path_factory.mktemp("elsewhere")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The addresses of a cluster of each kind."""
+    folder = tmp_path_factory.mktemp("clusters")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with running(Path(sys.executable), DASK, [str(port), str(folder)], {}) as address:
-        begun = {}
-        for name in ("told", "in_time", "marked", "missing"):
-            dag_id = "loads_elsewhere_in_time" if name == "in_time" else "loads_elsewhere"
-            write_users(folder / name)
-            (folder / name / "users.jsonl").write_text(OLD)
+    settings = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    python = Path(sys.executable)
+    with (
+        running(python, DASK, [str(port), str(folder)], {}) as dask,
+        running(python, RAY, [RAY_SLOTS], settings) as ray,
+    ):
+        yield {"dask": dask, "ray": ray}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    real_airflow: RealAirflow, clusters: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], Begun]:
+    """Runs whose load is on a cluster, by the kind of the cluster and what they are for."""
+    begun = {}
+    for dag_id, names in RUNS.items():
+        kind = dag_id.split("_")[2]
+        for name in names:
+            folder = tmp_path_factory.mktemp(name)
+            write_users(folder)
+            (folder / "users.jsonl").write_text(OLD)
             if name == "missing":
-                (folder / name / "users.csv").unlink()
-            run_id = real_airflow.run(dag_id, folder / name, cluster=address)
-            begun[name] = Begun(dag_id, run_id, folder / name)
-        yield begun
+                (folder / "users.csv").unlink()
+            run_id = real_airflow.run(dag_id, folder, cluster=clusters[kind])
+            begun[kind, name] = Begun(dag_id, run_id, folder)
+    return begun
 
 
+@pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_load_goes_on_while_its_task_is_deferred_and_the_triggerer_brings_its_report(
-    real_airflow: RealAirflow, elsewhere: dict[str, Begun]
+    real_airflow: RealAirflow, elsewhere: dict[tuple[str, str], Begun], kind: str
 ) -> None:
-    run = elsewhere["told"]
+    run = elsewhere[kind, "told"]
     target = run.folder / "users.jsonl"
     real_airflow.wait_for_files(run.folder, "worker-*", 2)
     real_airflow.wait_for(run.dag_id, run.run_id, ["deferred"])
@@ -54,9 +80,9 @@ def test_a_load_goes_on_while_its_task_is_deferred_and_the_triggerer_brings_its_
 
 
 def test_a_deferred_load_that_takes_too_long_is_undone_and_leaves_its_report(
-    real_airflow: RealAirflow, elsewhere: dict[str, Begun]
+    real_airflow: RealAirflow, elsewhere: dict[tuple[str, str], Begun]
 ) -> None:
-    run = elsewhere["in_time"]
+    run = elsewhere["dask", "late"]
     workers = [number_of(path) for path in real_airflow.wait_for_files(run.folder, "worker-*", 2)]
     assert real_airflow.wait_for(run.dag_id, run.run_id)["state"] == "failed"
     assert real_airflow.xcom(run.dag_id, run.run_id, "report")["status"] == "aborted"
@@ -64,18 +90,19 @@ def test_a_deferred_load_that_takes_too_long_is_undone_and_leaves_its_report(
     assert (run.folder / "users.jsonl").read_text() == OLD
 
 
-def test_a_deferred_load_that_fails_fails_its_task(real_airflow: RealAirflow, elsewhere: dict[str, Begun]) -> None:
-    run = elsewhere["missing"]
+def test_a_deferred_load_that_fails_fails_its_task(real_airflow: RealAirflow, elsewhere: dict[tuple[str, str], Begun]) -> None:
+    run = elsewhere["dask", "missing"]
     assert real_airflow.wait_for(run.dag_id, run.run_id)["state"] == "failed"
     report = real_airflow.xcom(run.dag_id, run.run_id, "report")
     assert report["exception"]["type"] == "SourceNotFoundError"
     assert (run.folder / "users.jsonl").read_text() == OLD
 
 
+@pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_deferred_task_that_is_marked_failed_undoes_its_load(
-    real_airflow: RealAirflow, elsewhere: dict[str, Begun]
+    real_airflow: RealAirflow, elsewhere: dict[tuple[str, str], Begun], kind: str
 ) -> None:
-    run = elsewhere["marked"]
+    run = elsewhere[kind, "marked"]
     workers = [number_of(path) for path in real_airflow.wait_for_files(run.folder, "worker-*", 2)]
     real_airflow.wait_for(run.dag_id, run.run_id, ["deferred"])
     path = f"dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/load"

@@ -19,7 +19,7 @@ from tests.engines.wheels import make_wheel
 RAY = """
 import psutil, sys
 from ray.cluster_utils import Cluster
-sizes = {"num_cpus": 1, "object_store_memory": 100 << 20}
+sizes = {"num_cpus": int(sys.argv[1]) if sys.argv[1:] else 1, "object_store_memory": 100 << 20}
 cluster = Cluster(initialize_head=True, head_node_args={**sizes, "include_dashboard": False})
 cluster.add_node(**sizes)
 print(cluster.address, flush=True)

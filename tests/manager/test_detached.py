@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,6 +118,33 @@ def test_a_load_outlives_who_started_it_and_is_undone_when_it_is_stopped(
         assert wait(connected, "endless", lambda report: report.is_finished).report.status is PipeStatus.ABORTED
         assert not (tmp_path / "endless.jsonl").exists()
         connected.forget("endless")
+
+
+def test_threads_look_at_a_cluster_at_once(cluster: tuple[str, str]) -> None:
+    def look(number: int) -> DetachedState | None:
+        with open_detached(*cluster) as connected:
+            return connected.look(f"unknown {number}")
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(look, range(12))) == [None] * 12
+
+
+def test_who_wants_another_ray_cluster_waits_until_the_first_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoopipe_core.detached import ray
+
+    log = []
+    monkeypatch.setattr(ray, "_CONNECTION", ray._Connection())
+    monkeypatch.setattr(ray, "_connect", lambda address: log.append(address))
+    monkeypatch.setattr(ray, "ray", SimpleNamespace(is_initialized=lambda: False, shutdown=lambda: log.append("left")))
+    with ThreadPoolExecutor(1) as threads, open_detached("ray", "one:1"):
+        with pytest.MonkeyPatch.context() as hurry, open_detached("ray", "one:1"):
+            hurry.setattr(ray, "CONNECT_SECONDS", 0.01)
+            with pytest.raises(EngineError, match="is connected to the Ray cluster at one:1, not to two:2"):
+                open_detached("ray", "two:2")
+        waiting = threads.submit(lambda: open_detached("ray", "two:2").close())
+        assert log == ["one:1"]
+    assert waiting.exception() is None
+    assert log == ["one:1", "left", "two:2", "left"]
 
 
 def test_a_cluster_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,27 +26,27 @@ def at(seconds: float) -> PipeReport:
     return PipeReport(duration_seconds=seconds, fraction_done=seconds / 10)
 
 
-def test_progress_is_shown_once_a_second_and_not_of_a_load_of_a_moment(users: Pipe, sent: list[Any]) -> None:
+def test_progress_is_shown_every_two_seconds_and_not_of_a_load_of_a_moment(users: Pipe, sent: list[Any]) -> None:
     with Watch(users, logging.getLogger("load")) as watch:
-        watch.update(at(0.5))
+        watch.update(at(1.5))
         assert watch._showing.sent is None
-        for seconds in (1.0, 1.2, 1.9):
+        for seconds in (2.0, 2.2, 3.9):
             watch.update(at(seconds))
-    assert sent == [10]
+    assert sent == [20]
 
 
 def test_what_is_still_on_its_way_is_waited_for_by_neither_load_nor_update(users: Pipe, sent: list[Any]) -> None:
     answer = threading.Event()
     with Watch(users, logging.getLogger("load")) as watch:
         watch._showing.sent = blocked = watch._send(answer.wait)
-        for seconds in (2.0, 3.0):
+        for seconds in (2.0, 4.0):
             watch.update(at(seconds))  # returns, and sends nothing
         assert watch._showing.sent is blocked
         answer.set()
         blocked.result()
-        watch.update(at(4.0))
+        watch.update(at(6.0))
         watch.keep(at(10.0), [], "users")
-    assert sent == [40, 100]
+    assert sent == [60, 100]
 
 
 def test_what_goes_wrong_in_telling_of_a_load_is_a_warning(

@@ -19,31 +19,69 @@ except ImportError as error:
 __all__ = ["RayDetachedLoads"]
 
 NAMESPACE = "zoopipe"
-CALL_SECONDS = 60.0
+CONNECT_SECONDS = 30.0
+CALL_SECONDS = 30.0  # in half of the time after which Ray ends a process whose cluster is gone
 # report() and stop() are answered while the load runs.
 CALLS_AT_A_TIME = 4
 
 
+class _Connection:
+    """A process is connected to one Ray cluster at a time: whoever is there for the same one shares it, others wait.
+
+    It is left as soon as nobody needs it: Ray ends a process whose cluster has been gone for a minute.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._address: str | None = None
+        self._users = 0
+        self._is_ours = False
+
+    def enter(self, address: str) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._users or self._address == address, CONNECT_SECONDS):
+                raise EngineError(f"this process is connected to the Ray cluster at {self._address}, not to {address}")
+            if not self._users:
+                self._is_ours = not ray.is_initialized()
+                if self._is_ours:
+                    _connect(address)
+                self._address = address
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._users -= 1
+            if not self._users and self._is_ours:
+                ray.shutdown()
+            self._changed.notify_all()
+
+
+_CONNECTION = _Connection()
+
+
+def _connect(address: str) -> None:
+    from zoopipe_core.engines.ray import reaching
+
+    try:
+        with reaching(address):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError) as error:
+        raise EngineError(f"the Ray cluster at {address} does not answer: {error}") from error
+
+
 class RayDetachedLoads(DetachedLoads):
-    """Those of a Ray cluster. This process is connected to one cluster at a time, as Ray has it.
+    """Those of a Ray cluster. Threads may look at the same cluster at once; one that wants another waits its turn.
 
     Args:
         address: ``"host:port"`` or ``"auto"``.
 
     Raises:
-        EngineError: it cannot be reached.
+        EngineError: it cannot be reached, or this process does not leave another Ray cluster.
     """
 
     def __init__(self, address: str) -> None:
-        self._is_ours = not ray.is_initialized()
-        if self._is_ours:
-            from zoopipe_core.engines.ray import reaching
-
-            try:
-                with reaching(address):
-                    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-            except (OSError, RuntimeError) as error:
-                raise EngineError(f"the Ray cluster at {address} does not answer: {error}") from error
+        _CONNECTION.enter(address)
+        self._is_open = True
 
     def _start(self, name: str, order: Order, first: DetachedState) -> None:
         options = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
@@ -75,8 +113,9 @@ class RayDetachedLoads(DetachedLoads):
             ray.kill(actor, no_restart=True)
 
     def close(self) -> None:
-        if self._is_ours:
-            ray.shutdown()
+        if self._is_open:
+            self._is_open = False
+            _CONNECTION.leave()
 
 
 def _find(name: str) -> Any:

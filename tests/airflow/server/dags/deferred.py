@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import dag, get_current_context
+from airflow.sdk import DAG, get_current_context
 
 from zoopipe_airflow import ZooPipeParallelOperator
 from zoopipe_core import BaseHook, Pipe
@@ -33,29 +33,21 @@ def users_when_told():
     return Pipe(f"{folder}/users.csv", f"{folder}/users.jsonl", None, None, [Waits(folder)])
 
 
-def load_elsewhere(**options):
-    ZooPipeParallelOperator(
-        task_id="load",
-        pipe=users_when_told,
-        workers=2,
-        engine="dask",
-        deferrable=True,
-        cluster="{{ params.cluster }}",
-        dependencies="off",
-        poll_seconds=0.5,
-        **options,
-    )
-
-
-@dag(schedule=None, params=WHERE)
-def loads_elsewhere():
-    load_elsewhere()
-
-
-@dag(schedule=None, params=WHERE)
-def loads_elsewhere_in_time():
-    load_elsewhere(execution_timeout=timedelta(seconds=20))
-
-
-loads_elsewhere()
-loads_elsewhere_in_time()
+DAGS = {
+    "loads_on_dask": ("dask", {}),
+    "loads_on_dask_in_time": ("dask", {"execution_timeout": timedelta(seconds=20)}),
+    "loads_on_ray": ("ray", {}),
+}
+for dag_id, (engine, options) in DAGS.items():
+    with DAG(dag_id, schedule=None, params=WHERE):
+        ZooPipeParallelOperator(
+            task_id="load",
+            pipe=users_when_told,
+            workers=2,
+            engine=engine,
+            deferrable=True,
+            cluster="{{ params.cluster }}",
+            dependencies="off",
+            poll_seconds=0.5,
+            **options,
+        )
