@@ -90,7 +90,9 @@ def test_a_deferred_load_that_takes_too_long_is_undone_and_leaves_its_report(
     assert (run.folder / "users.jsonl").read_text() == OLD
 
 
-def test_a_deferred_load_that_fails_fails_its_task(real_airflow: RealAirflow, elsewhere: dict[tuple[str, str], Begun]) -> None:
+def test_a_deferred_load_that_fails_fails_its_task(
+    real_airflow: RealAirflow, elsewhere: dict[tuple[str, str], Begun]
+) -> None:
     run = elsewhere["dask", "missing"]
     assert real_airflow.wait_for(run.dag_id, run.run_id)["state"] == "failed"
     report = real_airflow.xcom(run.dag_id, run.run_id, "report")
