@@ -171,12 +171,10 @@ class Everywhere:
 def everywhere(
     published: Published,
     clusters: Clusters,
-    held: dict[str, Run],  # these begin meanwhile, which takes them as long
     prefect_api: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Everywhere:
     folder = numbers(tmp_path_factory.mktemp("everywhere"))
-    runs = {place: published.start(f"all-engines/{place}", folder, place=place) for place in ("served", "pool")}
     settings = {"PREFECT_API_URL": prefect_api, **ON_LOOPBACK}
     known = {**settings, **clusters.addresses}
     dask, ray = clusters.addresses["DASK_SCHEDULER_ADDRESS"], clusters.addresses["RAY_ADDRESS"]
@@ -185,6 +183,8 @@ def everywhere(
         script(published.script, ["under", str(folder), dask, ray], folder / "under.log", settings) as under,
     ):
         outcomes = {"called": called(), "under": under()}
+    # Two at a time: each is some processes that import all that there is, which a small machine takes long for.
+    runs = {place: published.start(f"all-engines/{place}", folder, place=place) for place in ("served", "pool")}
     ended = {place: run.wait_for_end() for place, run in runs.items()}
     outcomes |= {place: f"{state.name} {state.message or ''}".strip() for place, state in ended.items()}
     return Everywhere(folder, outcomes | {"submitted": outcomes["called"]})
