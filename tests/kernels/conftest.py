@@ -21,6 +21,8 @@ RunKernel = Callable[..., None]
 def _compiled(name: str) -> Callable[..., None]:
     import numba
 
+    from zoopipe_core.kernels.lowering import LOWERED
+
     kernel = KERNELS[name]
 
     def type_of(dtype: str, writable: bool | None) -> Any:
@@ -28,7 +30,7 @@ def _compiled(name: str) -> Callable[..., None]:
         return scalar if writable is None else numba.types.Array(scalar, 1, "C", readonly=not writable)
 
     options = {"nogil": True, "error_model": "numpy"}
-    dispatchers = {function: numba.njit(function, forceinline=True, **options) for function in DEVICES}
+    dispatchers = {function: numba.njit(function, forceinline=True, **options) for function in DEVICES} | LOWERED
     homes = [
         (vars(module), key, value)
         for home, module in list(sys.modules.items())

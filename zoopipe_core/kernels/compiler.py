@@ -191,7 +191,9 @@ def _njit(function: Any, *signature: Any, **options: bool) -> Any:
 
 def _compile_devices() -> None:
     """Replace every function that kernels call by its compiled form, in the modules that use it."""
-    compiled = {function: _njit(function, forceinline=True) for function in DEVICES}
+    from zoopipe_core.kernels.lowering import LOWERED
+
+    compiled = {function: _njit(function, forceinline=True) for function in DEVICES} | LOWERED
     for module in [m for name, m in sys.modules.items() if name.startswith("zoopipe_core.kernels.")]:
         names = vars(module)
         for name, value in list(names.items()):

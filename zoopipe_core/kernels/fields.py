@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopipe_core.kernels._jit import INT32, INT64, INT64_SCALAR, OFFSETS, UINT8, device, kernel
-from zoopipe_core.kernels.swar import HIGH_BITS, LOW_BITS, PLACE, eight_bytes, eight_times, unlike
+from zoopipe_core.kernels.instructions import WINDOW, lowest, where_below, where_equal
+from zoopipe_core.kernels.swar import PLACE
 
 __all__ = ["CONTROLS", "FAULT_NUMBERS", "MARGIN", "NOT_ASCII", "split_fields"]
 
@@ -33,43 +34,9 @@ NOT_ASCII = 2
 """Bytes above 127."""
 
 _NEWLINE, _RETURN = 10, 13
-_WINDOW = 64
-
-_NEWLINES = np.uint64(0x0A0A0A0A0A0A0A0A)
-_RETURNS = np.uint64(0x0D0D0D0D0D0D0D0D)
-_BACKSLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
-_FROM_BLANK = np.uint64(0x6060606060606060)
+_BACKSLASH, _BLANK, _BEYOND_ASCII = 92, 32, 128
 _NOTHING = np.uint64(0)
-_PAIRS = np.uint64(0x5555555555555555)
-_FOURS = np.uint64(0x3333333333333333)
-_EIGHTS = np.uint64(0x0F0F0F0F0F0F0F0F)
-_TWO_OF_SIXTEEN = np.uint64(0x0003000300030003)
-_FOUR_OF_32 = np.uint64(0x0000000F0000000F)
-_1, _2, _4, _7, _8, _14, _16, _28, _32, _127, _255 = (
-    np.uint64(number) for number in (1, 2, 4, 7, 8, 14, 16, 28, 32, 127, 255)
-)
-
-
-@device
-def _gathered(marks: np.uint64) -> np.uint64:
-    """The high bits of the eight bytes, next to each other."""
-    bits = marks >> _7
-    bits = (bits | bits >> _7) & _TWO_OF_SIXTEEN
-    bits = (bits | bits >> _14) & _FOUR_OF_32
-    return (bits | bits >> _28) & _255
-
-
-@device
-def _first(mask: np.uint64) -> int:
-    """The place of the lowest bit that is set; there is one."""
-    below = ~mask & (mask - _1)
-    below -= below >> _1 & _PAIRS
-    below = (below & _FOURS) + (below >> _2 & _FOURS)
-    below = (below + (below >> _4)) & _EIGHTS
-    below += below >> _8
-    below += below >> _16
-    below += below >> _32
-    return int(np.int64(below & _127))
+_1 = np.uint64(1)
 
 
 @device
@@ -133,8 +100,7 @@ def split_fields(
             wanted += 1
     capacity = len(starts) // max(wanted, 1)
     fault_capacity = len(faults) // FAULT_NUMBERS
-    delimiters = eight_times(delimiter)
-    quotes = eight_times(quote) if quote >= 0 else delimiters
+    mark = quote if quote >= 0 else delimiter
 
     base = int(notes[0])
     size = int(notes[1])
@@ -151,22 +117,17 @@ def split_fields(
     marks = False  # whether there is a delimiter, quote or line break in the field
     unusual = 0
     odd = _NOTHING
-    seen = _NOTHING
+    plain = ~_NOTHING
     full = capacity == 0 or fault_capacity == 0
     while base < size and not full:
-        mask = _NOTHING
-        for k in range(8):
-            eight = eight_bytes(data, (base + 8 * k) & PLACE)
-            breaks = unlike(eight, _NEWLINES) & unlike(eight, _RETURNS)
-            others = unlike(eight, delimiters) & unlike(eight, quotes) & breaks
-            visible = (((eight & LOW_BITS) + _FROM_BLANK) | eight) & unlike(eight, _BACKSLASHES)
-            odd |= ~visible & breaks
-            seen |= eight
-            mask |= _gathered(~others & HIGH_BITS) << np.uint64(8 * k)
-        if size - base < _WINDOW:
+        breaks = where_equal(data, base, _NEWLINE) | where_equal(data, base, _RETURN)
+        mask = where_equal(data, base, delimiter) | where_equal(data, base, mark) | breaks
+        odd |= (where_below(data, base, _BLANK) | where_equal(data, base, _BACKSLASH)) & ~breaks
+        plain &= where_below(data, base, _BEYOND_ASCII)
+        if size - base < WINDOW:
             mask &= (_1 << np.uint64(size - base)) - _1
         while mask != _NOTHING and not full:
-            at = base + _first(mask)
+            at = base + lowest(mask)
             mask &= mask - _1
             if at < skip:
                 continue
@@ -230,13 +191,13 @@ def split_fields(
                 begin = after
                 column = 0
                 full = row == capacity or fault == fault_capacity
-        base += _WINDOW
+        base += WINDOW
     notes[0] = begin
     notes[2] = room
     notes[3] = row
     notes[4] = fault
-    if odd & HIGH_BITS != _NOTHING:
+    if odd != _NOTHING:
         unusual |= CONTROLS
-    if seen & HIGH_BITS != _NOTHING:
+    if ~plain != _NOTHING:
         unusual |= NOT_ASCII
     notes[5] = unusual
