@@ -47,7 +47,13 @@ def weather() -> Pipe:
 @dag(schedule=None, tags=["zoopipe"])
 def weather_on_a_cluster() -> None:
     ZooPipeParallelOperator(
-        task_id="load_weather", pipe=weather, workers=2, engine=cluster, retries_per_shard=1, max_errors=0.01
+        task_id="load_weather",
+        pipe=weather,
+        workers=2,
+        engine=cluster,
+        retries_per_shard=1,
+        max_errors=0.01,
+        retries=2,  # DuckDB lets one process write: another DAG may be at it
     )
 
 
