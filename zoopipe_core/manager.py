@@ -289,7 +289,10 @@ class PipeManager:
         try:
             load_id, attempt = self._planner.recall(progress.snapshot(), self._merge)
             progress.name(load_id, attempt)
+            # Processes start while the source is looked at.
+            self._running_engine().expect(self._planner.most)
             plan = self._planned()
+            self._running_engine().expect(len(plan.pipes))
             self._plan_is_used = True
             progress.expect(len(plan.pipes), plan.notes)
             load = plan.coordinator
@@ -319,6 +322,8 @@ class PipeManager:
         finally:
             if self._plan is not None:
                 self._plan = self._planner.release(self._plan)
+            if self._engine is not None:
+                self._engine.expect(0)
             if self._owns_engine and self._engine is not None:
                 self._engine.close()
 

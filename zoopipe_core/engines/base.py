@@ -1,5 +1,6 @@
 """What an engine is: something that runs pipes elsewhere, and says of each how it goes.
 
+    engine.expect(count)                 so many tasks will come: a time to get ready
     engine.launch(task) -> Worker        at most `capacity` of them at a time
     worker.report()                      the latest PipeReport, final once the worker has ended in whatever way
     worker.stop(), worker.kill()         ask it to undo its load; end it now
@@ -89,6 +90,14 @@ class BaseEngine(ABC):
             SpecError: the pipe cannot be sent to another process; the message names the part.
             EngineError: no worker can be started at all.
         """
+
+    def expect(self, count: int) -> None:
+        """So many tasks are about to be launched, and no more: an engine may get ready for them meanwhile.
+
+        What was made ready for a larger number before is given up; 0 gives up all. Never needed: it saves time only,
+        and whatever fails is left for `launch` to tell.
+        """
+        return
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """``function(item)`` for each item, in order: for planning, such as finding where shards begin.

@@ -7,6 +7,7 @@ Python from running threads at all (one regular expression can), so a shell does
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -41,6 +42,9 @@ _NEEDED = (
 # What the socket takes while nobody reads.
 MAX_MESSAGE_BYTES = 32 * 1024
 
+# What this process allocates is mostly rows, which are in no cycles: looking through them finds nothing.
+COLLECT_AT = 20_000
+
 _KEPT_AS_PYTHON_HAS_THEM = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
 
 
@@ -52,17 +56,23 @@ def main(channel: int, lifeline: int, keep: int) -> None:
         lifeline: descriptor of a pipe that closes when the parent ends.
         keep: 1 or 0.
     """
+    gc.disable()
     _settle(channel, lifeline)
     parent = _Parent(lifeline)
     _import_numpy()
+    imports = _Imports()
+    # Before the task is there: its process may be started before it is known what there is to do.
+    for name in _NEEDED:
+        importlib.import_module(name)
     with socket.socket(fileno=channel) as tasks:
         if not keep:
+            _collect_seldom()
             received = _receive(tasks)
             if received is not None:
                 _run(*received, parent, lambda: None)
             return
-        imports = _Imports()
-        _warm_up()
+        _load_kernels()
+        _collect_seldom()
         tasks.sendall(imports.look())
         while (received := _receive(tasks)) is not None:
             _run(*received, parent, lambda: tasks.sendall(imports.look()))
@@ -128,13 +138,18 @@ def _import_numpy() -> None:
         del os.environ[name]
 
 
-def _warm_up() -> None:
-    """Import what every load needs, and load the kernels if they were compiled before."""
-    for name in _NEEDED:
-        importlib.import_module(name)
+def _load_kernels() -> None:
+    """Load the kernels if they were compiled before."""
     from zoopipe_core.kernels import native
 
     native.load()
+
+
+def _collect_seldom() -> None:
+    """Leave what was imported alone when garbage is looked for, and look for it less often."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_AT, *gc.get_threshold()[1:])
+    gc.enable()
 
 
 class _Imports:

@@ -74,6 +74,11 @@ class Planner(ABC):
         return None, 1
 
     @property
+    @abstractmethod
+    def most(self) -> int:
+        """How many pipes there may be."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks of the target, once the load is complete."""
         return ()
@@ -118,6 +123,10 @@ class GivenPipes(Planner):
                 raise SpecError(f"pipes has to be a list of Pipe, not of {type(pipe).__name__}")
         if coordinator is None:
             _refuse_common_files(self._pipes)
+
+    @property
+    def most(self) -> int:
+        return len(self._pipes)
 
     def outline(self) -> PipeReport:
         return PipeReport.merge(_outline(pipe) for pipe in self._pipes)
@@ -195,6 +204,10 @@ class ShardedPipe(Planner):
             if_loaded=pipe.if_loaded if if_loaded is None else if_loaded,
         )
         self._memory: LoadMemory | None = None
+
+    @property
+    def most(self) -> int:
+        return self._workers
 
     def recall(self, report: PipeReport, merge: bool) -> tuple[str | None, int]:
         output = self._pipe.output_adapter
