@@ -112,7 +112,7 @@ class AtomicFile:
             end: where to end; None: at its end.
 
         Yields:
-            Bytes copied since the last time, at least every 64 MiB, so that the caller can look around.
+            Bytes copied since the last time, at least every 8 MiB, so that the caller can look around.
 
         Raises:
             TargetWriteError: as `write`, or the other file is gone.
@@ -122,6 +122,7 @@ class AtomicFile:
             end = os.path.getsize(path) if end is None else end
             for copied in copy_range(path, self._place.file, start, end):
                 self._raw.count += copied
+                self._raw.begin_writeback()
                 yield copied
 
     def adopt_file(self, path: str, end: int | None = None) -> Iterator[int]:
@@ -218,10 +219,14 @@ class _CountedSink(io.RawIOBase):
             taken = int(self._file.write(view))
             self.count += taken
             view = view[taken:]
+        self.begin_writeback()
+        return size
+
+    def begin_writeback(self) -> None:
+        """Have what was written since the last time put on the disk, if it is worth a call."""
         if self.count - self._told >= WRITEBACK_BYTES:
             start_writeback(self._file, self._told, self.count - self._told)
             self._told = self.count
-        return size
 
     def tell(self) -> int:
         return self.count

@@ -19,8 +19,8 @@ from zoopipe_core.errors import TargetWriteError
 
 __all__ = ["copy_range", "make_folders", "replace_all", "start_writeback", "sync_folder"]
 
-# What is copied between two looks at whether the load goes on.
-STEP_BYTES = 64 * 2**20
+# What is copied between two looks at whether the load goes on; the disk writes one step while the next is copied.
+STEP_BYTES = 8 * 2**20
 _READ_BYTES = 2**20
 # What a file system says that cannot copy in this way; others may.
 _UNABLE = frozenset(
