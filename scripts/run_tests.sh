@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Every test, twice where kernels may make a difference. Tests that mostly wait for processes, servers and clusters run
-# beside those that mostly compute.
+# beside those that mostly compute; each of the three runs takes about as long as the others.
 #
 #   scripts/run_tests.sh PYTHON [OPTION OF PYTEST ...]
 set -uo pipefail
 
 python=$1
 shift
-schedulers=(tests/airflow tests/prefect)
-processes=(tests/coordinators tests/engines tests/manager tests/warehouse)
+schedulers=(tests/airflow tests/prefect tests/test_examples.py tests/warehouse)
+processes=(tests/coordinators tests/engines tests/manager tests/test_benchmarks.py tests/test_docs.py)
 # A compiler behind a load has the lowest priority: beside others it takes many times as long.
 compilers=(tests/kernels/test_compiler.py tests/test_warmup.py)
 # Splitting looks at no cell, and a table's rows pass through the same batches as the contract's.
@@ -21,25 +21,31 @@ alike=(
 folder=$(mktemp -d)
 chmod 755 "$folder"
 export ZOOPIPE_TEST_KERNELS=$folder/kernels # compiled once for all runs
-# Before the runs begin: beside them it may take longer than a test may.
-ZOOPIPE_CACHE_DIR=$ZOOPIPE_TEST_KERNELS "$python" -m zoopipe_core warmup
-options=(--durations=25 "$@")
+# A thousand processes begin here: each would compile all that it imports.
+unset PYTHONDONTWRITEBYTECODE
+pytest=("$python" -m pytest --durations=25 "$@")
 beside=()
 trap 'kill "${beside[@]}" 2>/dev/null; wait; rm -rf "$folder"' EXIT
 
-"$python" -m pytest "${schedulers[@]}" --basetemp="$folder/a" "${options[@]}" >"$folder/schedulers.log" 2>&1 &
+# Compilers on one core; on the other the kernels for all, and then the one run that starts few processes.
+(
+    ZOOPIPE_CACHE_DIR=$ZOOPIPE_TEST_KERNELS "$python" -m zoopipe_core warmup
+    echo "With kernels from the first row on: what comes out has to be the same"
+    exec "${pytest[@]}" "${alike[@]}" --kernels=on --basetemp="$folder/d"
+) >"$folder/kernels.log" 2>&1 &
 beside+=($!)
-"$python" -m pytest "${processes[@]}" --basetemp="$folder/b" "${options[@]}" >"$folder/processes.log" 2>&1 &
-beside+=($!)
-
 status=0
+"${pytest[@]}" "${compilers[@]}" --basetemp="$folder/e" || status=$?
+
+"${pytest[@]}" "${schedulers[@]}" --basetemp="$folder/a" >"$folder/schedulers.log" 2>&1 &
+beside+=($!)
+"${pytest[@]}" "${processes[@]}" --basetemp="$folder/b" >"$folder/processes.log" 2>&1 &
+beside+=($!)
+wait "${beside[0]}" || status=$?
 waiting=("${schedulers[@]}" "${processes[@]}" "${compilers[@]}")
-"$python" -m pytest "${waiting[@]/#/--ignore=}" --basetemp="$folder/c" "${options[@]}" || status=$?
-echo "Once more with kernels from the first row on: what comes out has to be the same"
-"$python" -m pytest "${alike[@]}" --kernels=on --basetemp="$folder/d" "${options[@]}" || status=$?
-for run in "${beside[@]}"; do
+"${pytest[@]}" "${waiting[@]/#/--ignore=}" --basetemp="$folder/c" || status=$?
+for run in "${beside[@]:1}"; do
     wait "$run" || status=$?
 done
-"$python" -m pytest "${compilers[@]}" --basetemp="$folder/e" "${options[@]}" || status=$?
-cat "$folder/schedulers.log" "$folder/processes.log"
+cat "$folder"/{kernels,schedulers,processes}.log
 exit "$status"
