@@ -67,13 +67,15 @@ def execute(uri: str, *statements: str) -> list[tuple[Any, ...]]:
     if uri.startswith("sqlite"):
         with closing(sqlite3.connect(path_of(uri), isolation_level=None, timeout=1)) as lite:
             return [lite.execute(statement).fetchall() for statement in statements][-1]
-    from adbc_driver_postgresql import dbapi
+    import psycopg2
 
     rows: list[tuple[Any, ...]] = []
-    with dbapi.connect(uri, autocommit=True) as postgres, postgres.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-            rows = list(cursor.fetchall()) if cursor.description else []
+    with closing(psycopg2.connect(uri)) as postgres:
+        postgres.autocommit = True
+        with postgres.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = cursor.fetchall() if cursor.description else []
     return rows
 
 
