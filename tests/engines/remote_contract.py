@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.contracts.engine_contract import At, Counted, EngineContract, final, hang, is_running, wait_until
+from tests.contracts.deeds import At, Counted, final, hang, is_running, wait_until
+from tests.contracts.engine_contract import EngineContract
 from zoopipe_core import BaseHook, Pipe, PipeStatus
 from zoopipe_core.engines.base import BaseEngine, Worker, WorkerTask
 from zoopipe_core.engines.remote import RemoteEngine

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from tests.contracts.engine_contract import is_running, wait_until
+from tests.contracts.deeds import is_running, wait_until
 from tests.engines.clusters import DASK, bare_environment, run_script, running, worker_settings
 from tests.engines.remote_contract import SCRIPT, Connect, RemoteContract
 from zoopipe_core.engines.dask import DaskEngine

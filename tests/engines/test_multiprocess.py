@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.contracts.engine_contract import EngineContract, final, is_running, wait_until
+from tests.contracts.deeds import final, is_running, wait_until
+from tests.contracts.engine_contract import EngineContract
 from zoopipe_core import BaseHook, MultiProcessEngine, PipeManager, PipeStatus, ZoosyncPoolEngine
 from zoopipe_core.engines.base import BaseEngine, WorkerTask
 from zoopipe_core.engines.local import LocalWorker

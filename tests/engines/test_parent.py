@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.engine_contract import is_running, wait_until
+from tests.contracts.deeds import is_running, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = """
 import os, signal, subprocess, sys, time
 from pydantic import BaseModel
-from tests.contracts.engine_contract import Endless, hang_in_c, wait_until
+from tests.contracts.deeds import Endless, hang_in_c, wait_until
 from zoopipe_core import BaseHook, MultiProcessEngine, Pipe, SingleThreadExecutor, ZoosyncPoolEngine
 from zoopipe_core.engines.base import WorkerTask
 
@@ -116,7 +116,7 @@ def test_what_a_worker_started_ends_even_if_worker_and_parent_are_killed_togethe
 def test_idle_workers_of_a_pool_end_with_their_parent(tmp_path: Path) -> None:
     text = """
         import os, signal
-        from tests.contracts.engine_contract import final
+        from tests.contracts.deeds import final
         from zoopipe_core import Pipe, ZoosyncPoolEngine
         from zoopipe_core.engines.base import WorkerTask
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.engine_contract import At, Endless, EngineContract, final, hang, is_running, wait_until
+from tests.contracts.deeds import At, Endless, final, hang, is_running, wait_until
+from tests.contracts.engine_contract import EngineContract
 from zoopipe_core import BaseHook, Pipe, PipeReport, PipeStatus, PyGeneratorOutputAdapter, ZoosyncPoolEngine
 from zoopipe_core.engines import pool
 from zoopipe_core.engines.base import WorkerTask

@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.contracts.engine_contract import At, Endless, EngineContract, final, hang, is_running, wait_until
+from tests.contracts.deeds import At, Endless, final, hang, is_running, wait_until
+from tests.contracts.engine_contract import EngineContract
 from zoopipe_core import BaseHook, MultiProcessEngine, Pipe, PipeReport, PipeStatus, SQLOutputAdapter
 from zoopipe_core.engines import process
 from zoopipe_core.engines.base import WorkerTask
@@ -310,7 +311,7 @@ def test_a_worker_whose_exit_status_another_took_is_told_of(engine: MultiProcess
 def test_the_options_of_the_interpreter_are_handed_on(tmp_path: Path) -> None:
     text = """
 import sys
-from tests.contracts.engine_contract import final
+from tests.contracts.deeds import final
 from zoopipe_core import BaseHook, MultiProcessEngine, Pipe
 from zoopipe_core.engines.base import WorkerTask
 class Look(BaseHook):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import ray
 
-from tests.contracts.engine_contract import At, final, hang, is_running, wait_until
+from tests.contracts.deeds import At, final, hang, is_running, wait_until
 from tests.engines.clusters import RAY, bare_environment, run_script, running, worker_settings
 from tests.engines.remote_contract import SCRIPT, Connect, RemoteContract
 from zoopipe_core import PipeStatus

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.engine_contract import Counted, Endless, EngineContract
+from tests.contracts.deeds import Counted, Endless
+from tests.contracts.engine_contract import EngineContract
 from zoopipe_core import Pipe, PipeReport, PipeStatus
 from zoopipe_core.engines.base import WorkerTask
 from zoopipe_core.engines.worker import failed_report, first_report, run_pipe

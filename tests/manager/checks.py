@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.contracts.engine_contract import is_running, wait_until
+from tests.contracts.deeds import is_running, wait_until
 from tests.coordinators.support import names_in
 from tests.manager.loads import GOOD_IDS, ROWS, SHARDS
 from tests.manager.targets import OLD, TARGETS, Target

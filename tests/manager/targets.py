@@ -1,11 +1,11 @@
-"""What loads write to in tests of faults: each with an older state, which a load that fails has to leave."""
+"""What loads write to in tests of faults: each with an older state, which a load that fails has to leave.
+
+Workers import this file: what only a look at a target needs is imported there.
+"""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-
-import duckdb
-import pyarrow.parquet as pq
 
 from zoopipe_core import Pipe
 
@@ -42,10 +42,14 @@ class Target:
         """The column ``id`` of what is there, in order."""
         path = self.path(folder)
         if self.table:
+            import duckdb
+
             with duckdb.connect(str(path), read_only=True) as connection:
                 rows = connection.execute(f"SELECT id FROM {self.table} ORDER BY rowid").fetchall()
             return [int(number) for (number,) in rows]
         if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
             return [int(number) for number in pq.read_table(path)["id"].to_pylist()]
         lines = path.read_text().splitlines()
         if path.suffix == ".jsonl":

@@ -9,15 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.engine_contract import (
-    exit_with_3,
-    fail,
-    give_a_lock,
-    hang,
-    hang_in_c,
-    kill_oneself,
-    use_up_memory,
-)
+from tests.contracts.deeds import exit_with_3, fail, give_a_lock, hang, hang_in_c, kill_oneself, use_up_memory
 from tests.manager.checks import check_gone, check_new, check_old, failure, reached
 from tests.manager.loads import GOOD_IDS, SHARDS, Cell, Pauses, Strikes, manager_of
 from tests.manager.targets import TARGETS, Target
