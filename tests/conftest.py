@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ _HOME = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Airflow and Prefect read their settings when they are imported, and so do the processes that tests start."""
+    # A shell lets what it starts in the background ignore it, and so would all programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="zoopipe-tests-"))
     (home / "prefect").mkdir()
     (home / "airflow" / "dags").mkdir(parents=True)
