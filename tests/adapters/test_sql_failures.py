@@ -309,6 +309,22 @@ def test_a_connection_lost_within_a_load_is_an_error_and_changes_nothing(postgre
     assert read(postgres_uri, "t") == [(1, "old")]
 
 
+def test_an_error_without_a_text_is_a_lost_connection(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the driver gives now and then, when it is used again after it was told of the loss."""
+    from adbc_driver_manager import AdbcStatusCode, OperationalError, dbapi
+
+    def fail(connection: Any) -> None:
+        raise OperationalError("IO: [libpq] Failed to rollback: ", status_code=AdbcStatusCode.IO)
+
+    load(postgres_uri, "t", PEOPLE, [(1, "old")])
+    writer = SQLOutputAdapter(postgres_uri, "t").open()
+    writer.start(column_types(PEOPLE))
+    with monkeypatch.context() as lost:
+        lost.setattr(dbapi.Connection, "rollback", fail)
+        writer.abort()
+    assert read(postgres_uri, "t") == [(1, "old")]
+
+
 def test_a_connection_lost_while_reading_is_an_error(postgres_uri: str) -> None:
     query = "SELECT generate_series(1, 20000000) AS n"
     with SQLInputAdapter(postgres_uri, query).open(ReadRequest()) as reader:

@@ -95,8 +95,10 @@ class PostgreSQL(Database):
     def _explained(self, error: Exception) -> Exception:
         state, text = str(getattr(error, "sqlstate", None) or ""), _plain_text(error)
         label = self.url.label
-        if state.startswith(("08", "57P")) or _LOST.search(text):
-            return self._concealed(DatabaseConnectionError, f"the connection to {label} was lost: {text}")
+        # No text: libpq has no result, since it could not even send the command (its manual, PQexec).
+        if state.startswith(("08", "57P")) or _LOST.search(text) or not text:
+            why = text or "the server cannot be reached any more"
+            return self._concealed(DatabaseConnectionError, f"the connection to {label} was lost: {why}")
         if state == "55P03":
             text += f"; another transaction has kept the table locked for {LOCK_SECONDS} s: let it end, then run again"
         if state == "53100":
