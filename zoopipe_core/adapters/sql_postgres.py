@@ -95,8 +95,9 @@ class PostgreSQL(Database):
     def _explained(self, error: Exception) -> Exception:
         state, text = str(getattr(error, "sqlstate", None) or ""), _plain_text(error)
         label = self.url.label
-        # No text: libpq has no result, since it could not even send the command (its manual, PQexec).
-        if state.startswith(("08", "57P")) or _LOST.search(text) or not text:
+        # The driver without a text: libpq has no result, since it could not even send the command (its manual, PQexec).
+        silent = not text and isinstance(error, self._error)
+        if state.startswith(("08", "57P")) or _LOST.search(text) or silent:
             why = text or "the server cannot be reached any more"
             return self._concealed(DatabaseConnectionError, f"the connection to {label} was lost: {why}")
         if state == "55P03":

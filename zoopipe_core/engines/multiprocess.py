@@ -45,7 +45,7 @@ class MultiProcessEngine(LocalEngine):
         with self._lock:
             surplus = self._ready[min(count, self.capacity) :]
             del self._ready[min(count, self.capacity) :]
-            with contextlib.suppress(EngineError):
+            with contextlib.suppress(EngineError):  # `launch` tries again, and tells of it
                 while len(self._ready) < min(count, self.capacity):
                     self._ready.append(_Ready())
         for ready in surplus:

@@ -1,7 +1,7 @@
 """What a processor does at once and Python has no word for: 64 bytes compared, the lowest bit of a mask found.
 
 kernel ── where_equal(data, at, byte) ──▶ as Python, and where tests compare: the function here
-                                     └──▶ compiled: what its twin in `lowering` says, two instructions of AVX2
+                                     └──▶ compiled: what `lowering` has in its place, some instructions of AVX2
 """
 
 from __future__ import annotations
