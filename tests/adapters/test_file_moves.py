@@ -12,6 +12,7 @@ import pytest
 
 from zoopipe_core.adapters import file_moves
 from zoopipe_core.adapters.atomic import AtomicFile
+from zoopipe_core.adapters.direct_files import DirectFile, DirectReader
 from zoopipe_core.adapters.file_moves import copy_range, make_folders, replace_all
 from zoopipe_core.errors import TargetWriteError
 
@@ -32,18 +33,27 @@ def refuse(number: int) -> Any:
     return call
 
 
-@pytest.mark.parametrize("refused", [(), ("copy_file_range",), ("copy_file_range", "sendfile")])
+def without_direct_access(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DirectReader, "of", lambda descriptor: None)
+
+
+@pytest.mark.parametrize("refusals", range(4))
 @pytest.mark.parametrize(("start", "end"), [(0, len(DATA)), (1, 5_000_001), (7, 7)])
 def test_whatever_the_file_system_can_do_the_bytes_are_the_same(
-    source: Path, tmp_path: Path, refused: tuple[str, ...], start: int, end: int, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, refusals: int, start: int, end: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in refused:
+    if refusals:
+        without_direct_access(monkeypatch)
+    for name in ("copy_file_range", "sendfile")[: max(refusals - 1, 0)]:
         monkeypatch.setattr(os, name, refuse(errno.EXDEV))
     monkeypatch.setattr(file_moves, "STEP_BYTES", 3_000_000)
-    with open(tmp_path / "target", "wb", buffering=0) as target:
-        target.write(b"before")
-        steps = list(copy_range(str(source), target, start, end))
-    assert (tmp_path / "target").read_bytes() == b"before" + DATA[start:end]
+    target = DirectFile(open(tmp_path / "target", "wb", buffering=0))  # noqa: SIM115  closed below
+    target.write(memoryview(b"before"))
+    steps = list(copy_range(str(source), target, start, end))
+    target.write(memoryview(b"after"))
+    target.drain()
+    target.close()
+    assert (tmp_path / "target").read_bytes() == b"before" + DATA[start:end] + b"after"
     assert sum(steps) == end - start
     assert max(steps, default=0) <= 3_000_000
 
@@ -68,13 +78,14 @@ def test_a_target_without_a_descriptor_is_written_by_way_of_memory(source: Path)
 
 
 def test_a_file_that_is_shorter_than_expected_is_an_error(source: Path, tmp_path: Path) -> None:
-    with open(tmp_path / "target", "wb", buffering=0) as target, pytest.raises(OSError, match="5 bytes too early"):
-        list(copy_range(str(source), target, 0, len(DATA) + 5))
+    with open(tmp_path / "target", "wb", buffering=0) as file, pytest.raises(OSError, match="5 bytes too early"):
+        list(copy_range(str(source), DirectFile(file), 0, len(DATA) + 5))
 
 
 def test_a_full_disk_is_not_taken_for_a_file_system_that_cannot_copy(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without_direct_access(monkeypatch)
     monkeypatch.setattr(os, "copy_file_range", refuse(errno.ENOSPC))
     file = AtomicFile(str(tmp_path / "target"))
     with pytest.raises(TargetWriteError, match="free some space"):

@@ -20,14 +20,12 @@ from typing import Any
 import pyarrow as pa
 
 from zoopipe_core._faults import reached
-from zoopipe_core.adapters.file_moves import copy_range, start_writeback
+from zoopipe_core.adapters.file_moves import copy_range
 from zoopipe_core.adapters.file_places import find_place
 from zoopipe_core.adapters.paths import infer_compression, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
 
 __all__ = ["AtomicFile"]
-
-WRITEBACK_BYTES = 8 * 2**20
 
 
 class AtomicFile:
@@ -122,7 +120,6 @@ class AtomicFile:
             end = os.path.getsize(path) if end is None else end
             for copied in copy_range(path, self._place.file, start, end):
                 self._raw.count += copied
-                self._raw.begin_writeback()
                 yield copied
 
     def adopt_file(self, path: str, end: int | None = None) -> Iterator[int]:
@@ -202,7 +199,6 @@ class _CountedSink(io.RawIOBase):
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._told = 0
         self.count = 0
         self.discard = self.watched = False
 
@@ -219,18 +215,11 @@ class _CountedSink(io.RawIOBase):
             taken = int(self._file.write(view))
             self.count += taken
             view = view[taken:]
-        self.begin_writeback()
         return size
-
-    def begin_writeback(self) -> None:
-        """Have what was written since the last time put on the disk, if it is worth a call."""
-        if self.count - self._told >= WRITEBACK_BYTES:
-            start_writeback(self._file, self._told, self.count - self._told)
-            self._told = self.count
 
     def tell(self) -> int:
         return self.count
 
     def redirect(self, file: Any, count: int) -> None:
         """Go on with another file, which holds `count` bytes by now."""
-        self._file, self.count, self._told = file, count, count
+        self._file, self.count = file, count

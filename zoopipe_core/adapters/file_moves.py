@@ -1,6 +1,6 @@
-"""Moving bytes and names on a local file system: copies by the kernel, renames of several files as one.
+"""Moving bytes and names on a local file system: copies that cost little, renames of several files as one.
 
-copy_range(source, target, 0, n)     the file system shares or copies the bytes; they do not pass through Python
+copy_range(source, target, 0, n)     on a disk past the page cache, elsewhere by the file system, which may share them
 replace_all({staged: final, ...})    all are renamed, or all is as before
 """
 
@@ -10,14 +10,13 @@ import errno
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
+from zoopipe_core.adapters.direct_files import DirectFile, DirectReader
 from zoopipe_core.errors import TargetWriteError
 
-__all__ = ["copy_range", "make_folders", "replace_all", "start_writeback", "sync_folder"]
+__all__ = ["copy_range", "make_folders", "replace_all", "sync_folder"]
 
 # What is copied between two looks at whether the load goes on; the disk writes one step while the next is copied.
 STEP_BYTES = 8 * 2**20
@@ -27,7 +26,7 @@ _UNABLE = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF, errno.EPERM, errno.ENOTSOCK}
 )
 
-Copy = Callable[[int, int, int, int], int]
+Copy = Callable[[int, Any, int, int], int]
 
 
 def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
@@ -37,7 +36,7 @@ def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
         source: the path of a local file.
         start: the first of its bytes to copy.
         end: the one behind the last.
-        target: an unbuffered binary file; one that has no descriptor is written to by way of Python.
+        target: a `DirectFile`, or an unbuffered binary file without a descriptor.
 
     Yields:
         The number of bytes that were copied since the last time.
@@ -46,7 +45,7 @@ def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
         OSError: the file is shorter than that, or the target cannot be written.
     """
     with open(source, "rb", buffering=0) as file:
-        ways = _ways(target)
+        ways = _ways(file.fileno(), target)
         while start < end:
             size = min(end - start, STEP_BYTES)
             try:
@@ -62,15 +61,29 @@ def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
             yield copied
 
 
-def _ways(target: Any) -> list[Callable[[int, Any, int, int], int]]:
+def _ways(source: int, target: Any) -> list[Copy]:
     """How bytes can be copied, best first."""
-    ways: list[Callable[[int, Any, int, int], int]] = [_through_memory]
-    if hasattr(target, "fileno"):
+    ways: list[Copy] = [_through_memory]
+    if isinstance(target, DirectFile):
         if hasattr(os, "sendfile"):
-            ways.insert(0, lambda source, file, start, size: os.sendfile(file.fileno(), source, start, size))
+            ways.insert(0, _by_kernel(lambda source, file, start, size: os.sendfile(file, source, start, size)))
         if hasattr(os, "copy_file_range"):
-            ways.insert(0, lambda source, file, start, size: os.copy_file_range(source, file.fileno(), size, start))
+            ways.insert(0, _by_kernel(lambda source, file, start, size: os.copy_file_range(source, file, size, start)))
+        if target.is_on_disk() and (reader := DirectReader.of(source)) is not None:
+            ways.insert(0, lambda source, file, start, size: file.write(reader.read(start, size)))
     return ways
+
+
+def _by_kernel(copy: Callable[[int, int, int, int], int]) -> Copy:
+    """A copy to where the descriptor of a `DirectFile` stands."""
+
+    def copy_to(source: int, target: DirectFile, start: int, size: int) -> int:
+        target.drain()
+        copied = copy(source, target.fileno(), start, size)
+        target.moved(copied)
+        return copied
+
+    return copy_to
 
 
 def _through_memory(source: int, target: Any, start: int, size: int) -> int:
@@ -79,32 +92,6 @@ def _through_memory(source: int, target: Any, start: int, size: int) -> int:
     while data:
         data = data[target.write(data) :]
     return copied
-
-
-def start_writeback(file: Any, start: int, size: int) -> None:
-    """Let the system begin to write bytes of `file` to the disk, without waiting for it, where it can be told so.
-
-    The flush at the end of a load then finds little left to do. What goes wrong on the way is what the flush reports.
-    """
-    tell = _sync_file_range()
-    if tell is not None and hasattr(file, "fileno"):
-        tell(file.fileno(), start, size, _SYNC_FILE_RANGE_WRITE)
-
-
-_SYNC_FILE_RANGE_WRITE = 2
-
-
-@lru_cache(maxsize=1)
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """Linux's system call of that name, which Python does not have."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    function: Any = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return function  # type: ignore[no-any-return]
 
 
 def make_folders(folder: str, made: list[str], label: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import secrets
 import stat
 from abc import ABC, abstractmethod
 from typing import Any
 
+from zoopipe_core.adapters.direct_files import DirectFile
 from zoopipe_core.adapters.file_leftovers import FileLock, remove_leftovers
 from zoopipe_core.adapters.file_moves import make_folders, sync_folder
 from zoopipe_core.adapters.paths import filesystem_of, is_url, local_path
@@ -28,7 +28,7 @@ _OBJECT_STORES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oss", "r2", "s3
 class Place(ABC):
     """An output's open file, and how it becomes visible. A failing constructor leaves nothing behind."""
 
-    file: Any
+    file: Any  # which takes memoryviews of bytes, not always as a whole
     hidden: str | None = None
 
     def adopt(self, path: str, end: int) -> bool:
@@ -78,7 +78,7 @@ class _LocalPlace(Place):
             self._remove_folders()
             raise
 
-    def _open(self) -> io.RawIOBase:
+    def _open(self) -> DirectFile:
         attempt = 0
         while True:
             attempt += 1
@@ -90,7 +90,7 @@ class _LocalPlace(Place):
                 if attempt == _ATTEMPTS:
                     raise
 
-    def _open_hidden(self) -> io.RawIOBase:
+    def _open_hidden(self) -> DirectFile:
         folder, name = os.path.split(self._target)
         if len(os.fsencode(name)) > 255:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
@@ -99,7 +99,7 @@ class _LocalPlace(Place):
         descriptor = os.open(self.hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._new_mode = stat.S_IMODE(os.fstat(descriptor).st_mode)  # what the umask leaves of 0666
         os.fchmod(descriptor, PRIVATE_FILE)
-        file = open(descriptor, "wb", buffering=0)  # noqa: SIM115  closed by flush or remove
+        file = DirectFile(open(descriptor, "wb", buffering=0))  # noqa: SIM115  closed by flush or remove
         try:
             self._lock = FileLock(descriptor, self.hidden)
         except OSError:
@@ -118,14 +118,16 @@ class _LocalPlace(Place):
             return False
         self.file.close()
         os.chmod(self.hidden, PRIVATE_FILE)
-        self.file = open(self.hidden, "r+b", buffering=0)  # noqa: SIM115  closed by flush or remove
+        file = open(self.hidden, "r+b", buffering=0)  # noqa: SIM115  closed by flush or remove
+        self.file = DirectFile(file, end)
         self._lock.release()
-        self._lock = FileLock(self.file.fileno(), self.hidden)
-        self.file.truncate(end)
-        self.file.seek(end)
+        self._lock = FileLock(file.fileno(), self.hidden)
+        file.truncate(end)
+        file.seek(end)
         return True
 
     def flush(self) -> None:
+        self.file.drain()
         os.fsync(self.file.fileno())
         self.file.close()
 
