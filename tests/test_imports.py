@@ -22,7 +22,7 @@ PACKAGES = ("zoopipe_core", "zoopipe_airflow", "zoopipe_prefect")
 # Each row is a layer, and each set in it a member: the modules of one member may import each other,
 # anything in a row above, and nothing else.
 LAYERS: tuple[tuple[set[str], ...], ...] = (
-    ({"errors", "_cores", "_faults", "_text", "_files"},),
+    ({"errors", "_arrow", "_cores", "_faults", "_text", "_files"},),
     ({"report"}, {"registry"}, {"kernels"}),
     ({"batches"},),
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}, {"functions"}),

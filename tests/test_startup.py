@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from zoopipe_core.kernels.switch import MIN_ROWS
@@ -82,6 +83,57 @@ def test_a_large_load_takes_compiled_kernels_up_without_numba(tmp_path: Path, co
     assert "zoopipe_core.kernels.native" in modules
     assert not (NEVER | NOT_FOR_FILES | {"zoopipe_core.kernels.compiler"}) & modules
     assert children == 0
+
+
+POOL = """
+import os, sys
+from pydantic import BaseModel
+
+class Item(BaseModel):
+    name: str
+
+def start(source):
+    from zoopipe_core import Pipe, PipeManager
+    pipe = Pipe(source, source + ".parquet", None, Item, if_loaded="again")
+    if sys.argv[2] == "pipe":
+        return pipe.run(on_report_update=None)
+    if sys.argv[2] == "manager":
+        return PipeManager.parallelize_pipe(pipe, 2).run(on_report_update=None)
+    import pyarrow
+    return pipe.run(on_report_update=None)
+
+assert start(sys.argv[1])
+import pyarrow
+print(pyarrow.default_memory_pool().backend_name, os.environ.get("ARROW_DEFAULT_MEMORY_POOL"))
+"""
+
+
+def pool_of(how: str, folder: Path, chosen: str | None = None) -> list[str]:
+    """What Arrow takes its memory from in a program behind its load, and what the environment says."""
+    source = folder / "items.csv"
+    source.write_text("name\nscrew\n")
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    if chosen is not None:
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = chosen
+    command = [sys.executable, "-c", POOL, str(source), how]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif("jemalloc" not in pa.supported_memory_backends(), reason="this Arrow is built without it")
+@pytest.mark.parametrize("how", ["pipe", "manager"])
+def test_arrow_is_imported_with_the_memory_that_loads_need(how: str, tmp_path: Path) -> None:
+    assert pool_of(how, tmp_path) == ["jemalloc", "None"]
+
+
+def test_the_memory_that_the_user_has_chosen_for_arrow_is_kept(tmp_path: Path) -> None:
+    assert pool_of("pipe", tmp_path, "system") == ["system", "system"]
+
+
+def test_an_arrow_that_was_imported_before_is_left_alone(tmp_path: Path) -> None:
+    code = "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert pool_of("with pyarrow imported", tmp_path) == [done.stdout.strip(), "None"]
 
 
 def test_the_benchmark_gives_figures_that_are_json(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from zoopipe_core._arrow import import_arrow
 from zoopipe_core.coordinators.base import BaseCoordinator, WorkerResult
 from zoopipe_core.display import ReportCallback, progress_display
 from zoopipe_core.engines.base import BaseEngine, WorkerTask
@@ -291,6 +292,7 @@ class PipeManager:
             progress.name(load_id, attempt)
             # Processes start while the source is looked at.
             self._running_engine().expect(self._planner.most)
+            import_arrow()
             plan = self._planned()
             self._running_engine().expect(len(plan.pipes))
             self._plan_is_used = True

@@ -18,9 +18,6 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
-import pydantic
-
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Writer
 from zoopipe_core.adapters.ledger import COMPLETED, Ledger, LoadKey, LoadRecord, digest
 from zoopipe_core.adapters.watermark import Mark
@@ -214,6 +211,9 @@ class LoadMemory:
 
 @cache
 def _versions() -> str:
+    import pyarrow as pa
+    import pydantic
+
     # That of ours only from its metadata, which take some milliseconds to find and to read.
     return f"zoopipe-plugins {version('zoopipe-plugins')}, pyarrow {pa.__version__}, pydantic {pydantic.VERSION}"
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from zoopipe_core._arrow import import_arrow
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Reader, ReadRequest
 from zoopipe_core.display import ReportCallback, progress_display
 from zoopipe_core.errors import SpecError
@@ -284,6 +285,7 @@ class Pipe:
         return (self._new_progress() if self._state.run is None else self._state.run.progress).snapshot()
 
     def _new_progress(self) -> LoadProgress:
+        import_arrow()  # before anything else does
         from zoopipe_core.progress import LoadProgress
 
         target, rejects = self.output_adapter, self.error_output_adapter

@@ -68,6 +68,9 @@ class ShardedCore(Contender):
 def make_pipe(task: Task, threads: int, staging: str = "auto") -> Any:
     """The pipe that does the task, with all imported that it needs."""
     # The peers' libraries are whole when the clock starts; what ours imports at first use has to be there too.
+    from zoopipe_core._arrow import import_arrow
+
+    import_arrow()
     import pyarrow.csv
     import pyarrow.parquet  # noqa: F401
 

@@ -21,7 +21,8 @@ from zoopipe_core import BaseHook, JSONOutputAdapter, Pipe, PipeStatus, PyGenera
 from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.batches.model import MISSING, Column, ModelBatch
 from zoopipe_core.batches.types import JSON, STRING, ColumnType
-from zoopipe_core.coordinators.replay import BatchPart, read_part
+from zoopipe_core.coordinators.batch_parts import read_part
+from zoopipe_core.coordinators.replay import BatchPart
 from zoopipe_core.errors import TargetWriteError
 
 KEY = b"k" * 32

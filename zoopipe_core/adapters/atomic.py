@@ -15,15 +15,16 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from zoopipe_core._faults import reached
 from zoopipe_core.adapters.file_moves import copy_range
 from zoopipe_core.adapters.file_places import find_place
 from zoopipe_core.adapters.paths import infer_compression, strip_credentials
 from zoopipe_core.errors import SpecError, TargetWriteError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["AtomicFile"]
 
@@ -57,6 +58,8 @@ class AtomicFile:
         self._raw = _CountedSink(self._place.file)
         self._sink: Any = self._raw
         if self.compression is not None:
+            import pyarrow as pa
+
             self._sink = pa.CompressedOutputStream(pa.PythonFile(self._raw, mode="w"), self.compression)
 
     @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from zoopipe_core.adapters.base import OutputAdapter
 from zoopipe_core.adapters.paths import PathLike
 from zoopipe_core.coordinators.base import BaseCoordinator, Managed, WorkerResult
-from zoopipe_core.coordinators.merging import is_mergeable, merged_file
+from zoopipe_core.coordinators.mergeable import is_mergeable, merged_file
 from zoopipe_core.coordinators.outputs import NumberedFiles, ShardCount, StagedOutput
 from zoopipe_core.errors import SpecError, TooManyRejectsError
 from zoopipe_core.report import PipeReport

@@ -12,7 +12,6 @@ in the result, so that no more than one part is on the disk twice.
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,9 +25,9 @@ from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.coordinators.outputs import Check, StagedFiles, StagedOutput, absolute_path, suffix_of
+from zoopipe_core.coordinators.outputs import Check, StagedFiles, absolute_path, suffix_of
 
-__all__ = ["MergedFile", "append_file", "chunks_of", "is_mergeable", "merged_file", "write_all"]
+__all__ = ["MergedFile", "append_file", "chunks_of", "write_all"]
 
 _CHUNK = 2**20
 
@@ -123,32 +122,3 @@ def write_all(adapter: OutputAdapter, types: Mapping[str, ColumnType], batches: 
         writer.publish()
     finally:
         writer.abort()
-
-
-def is_mergeable(adapter: OutputAdapter) -> bool:
-    """Whether `adapter` writes a file of which parts can be joined. Looks at nothing but its class."""
-    return _class_name(adapter) in _HOMES
-
-
-def merged_file(adapter: OutputAdapter) -> StagedOutput | None:
-    """How parts become the file that `adapter` names; None if it is none that can be merged."""
-    home = _HOMES.get(_class_name(adapter))
-    if home is None:
-        return None
-    module, name = home
-    merged: StagedOutput = getattr(importlib.import_module(f"zoopipe_core.coordinators.{module}"), name)(adapter)
-    return merged
-
-
-def _class_name(adapter: OutputAdapter) -> str:
-    # The very class: what a subclass writes differently, merging would not know.
-    return f"{type(adapter).__module__}.{type(adapter).__qualname__}"
-
-
-# adapter -> module and class that merges its files
-_HOMES = {
-    "zoopipe_core.adapters.arrow.ArrowOutputAdapter": ("merged_columns", "MergedArrow"),
-    "zoopipe_core.adapters.csv.CSVOutputAdapter": ("merged_text", "MergedCSV"),
-    "zoopipe_core.adapters.json.JSONOutputAdapter": ("merged_text", "MergedJSON"),
-    "zoopipe_core.adapters.parquet.ParquetOutputAdapter": ("merged_columns", "MergedParquet"),
-}

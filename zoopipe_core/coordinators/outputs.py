@@ -16,16 +16,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoopipe_core.adapters.base import OutputAdapter, Writer
 from zoopipe_core.adapters.file_moves import replace_all
 from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import infer_compression, is_url, local_path
-from zoopipe_core.batches.model import ModelBatch
-from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.staging import StagingPlace, make_staging_folder
 from zoopipe_core.errors import SpecError, TargetWriteError
+
+if TYPE_CHECKING:
+    from zoopipe_core.batches.model import ModelBatch
+    from zoopipe_core.batches.types import ColumnType
 
 __all__ = [
     "Check",

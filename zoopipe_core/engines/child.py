@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from zoopipe_core._arrow import environment_for_import, import_arrow
 from zoopipe_core.engines.modules import is_of_installation
 from zoopipe_core.engines.slots import Slot
 from zoopipe_core.report import PipeReport, PipeStatus, describe_exception, now
@@ -60,12 +61,12 @@ def main(channel: int, lifeline: int, keep: int) -> None:
     _settle(channel, lifeline)
     parent = _Parent(lifeline)
     _import_numpy()
+    import_arrow()
     imports = _Imports()
     # Before the task is there: its process may be started before it is known what there is to do.
     for name in _NEEDED:
         importlib.import_module(name)
     with socket.socket(fileno=channel) as tasks:
-        _choose_memory()
         if not keep:
             _collect_seldom()
             received = _receive(tasks)
@@ -125,31 +126,10 @@ class _Parent:
 def _import_numpy() -> None:
     """Import NumPy, whose OpenBLAS would start a thread for each core, unless the user says how many it may have.
 
-    They spin for a while as they start, in each of as many processes as there are cores, and no load needs them. The
-    variable is gone again afterwards: hooks and what they start find the environment that the caller has.
+    They spin for a while as they start, in each of as many processes as there are cores, and no load needs them.
     """
-    name = "OPENBLAS_NUM_THREADS"
-    if name in os.environ:
+    with environment_for_import("OPENBLAS_NUM_THREADS", "1"):
         importlib.import_module("numpy")
-        return
-    os.environ[name] = "1"
-    try:
-        importlib.import_module("numpy")
-    finally:
-        del os.environ[name]
-
-
-def _choose_memory() -> None:
-    """Let Arrow take all memory from where a load takes its large buffers, unless the user has chosen a pool.
-
-    In this process each page is touched for the first time. Two workers that load a CSV file into a Parquet file need
-    an eighth less CPU so, and half of what the system had to do for them.
-    """
-    import pyarrow as pa
-
-    from zoopipe_core.batches.pools import buffer_pool
-
-    pa.set_memory_pool(buffer_pool())
 
 
 def _load_kernels() -> None:

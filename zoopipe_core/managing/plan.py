@@ -11,7 +11,7 @@ from typing import Any
 
 from zoopipe_core.adapters.base import InputAdapter, OutputAdapter, Scan
 from zoopipe_core.coordinators.base import BaseCoordinator
-from zoopipe_core.coordinators.merging import is_mergeable
+from zoopipe_core.coordinators.mergeable import is_mergeable
 from zoopipe_core.coordinators.outputs import KeptPart
 from zoopipe_core.coordinators.replay import ReplayCoordinator
 from zoopipe_core.engines.base import WorkerTask

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from zoopipe_core._arrow import import_arrow
 from zoopipe_core.adapters.base import Writer
-from zoopipe_core.batches.model import ModelBatch
-from zoopipe_core.batches.types import ColumnType
-from zoopipe_core.coordinators.replay import read_part
 from zoopipe_core.display import ReportCallback, progress_display
 from zoopipe_core.engines.base import WorkerTask
 from zoopipe_core.engines.worker import first_report
@@ -31,6 +30,9 @@ from zoopipe_core.memory import LoadMemory
 from zoopipe_core.pipe import Pipe
 from zoopipe_core.report import PipeReport, PipeStatus
 from zoopipe_core.running import Run, follow
+
+if TYPE_CHECKING:
+    from zoopipe_core.coordinators.batch_parts import Part
 
 __all__ = ["ShardPublication"]
 
@@ -109,6 +111,7 @@ class ShardPublication:
 
     def _work(self, stop: threading.Event) -> None:
         progress, memory = self._progress, LoadMemory(self._pipe)
+        import_arrow()
         try:
             memory.begin(progress.snapshot(), at_once=True)
             progress.name(memory.load_id, memory.attempt)
@@ -195,27 +198,13 @@ class ShardPublication:
 
     def _replay(self, paths: Sequence[str], writer: Writer, check: Callable[[], None]) -> None:
         """Give a writer the rows of all parts, in order."""
-        writer.start(self._types(paths))
-        for path in paths:
-            for item in self._read(path):
-                check()
-                if isinstance(item, ModelBatch):
-                    writer.write(item)
+        from zoopipe_core.coordinators.batch_parts import replay
 
-    def _types(self, paths: Sequence[str]) -> Mapping[str, ColumnType]:
-        """As in a serial run, the first rows say what the columns are."""
-        types: Mapping[str, ColumnType] | None = None
-        for path in paths:
-            items = self._read(path)
-            first = next(items, None)
-            if first is None or isinstance(first, ModelBatch):
-                continue
-            if next(items, None) is not None:
-                return first
-            types = first if types is None else types
-        return types or {}
+        replay(paths, self._read, writer, check)
 
-    def _read(self, path: str) -> Iterator[Mapping[str, ColumnType] | ModelBatch]:
+    def _read(self, path: str) -> Part:
+        from zoopipe_core.coordinators.batch_parts import read_part
+
         try:
             yield from read_part(path, self._key)
         except FileNotFoundError as error:
