@@ -39,6 +39,15 @@ JOBS: dict[str, Job] = {
             bad=0.0,
         ),
         Job(
+            "hook-large",
+            "row hook, CSV -> JSONL, ten times the rows",
+            (OURS, "core-2-workers", "zoopipe-2-workers"),
+            "jsonl",
+            hook="row",
+            bad=0.0,
+            scale=10.0,
+        ),
+        Job(
             "parquet",
             "CSV -> Parquet (zstd)",
             (OURS, "core-1-workers", "core-2-workers", "core-4-workers"),
@@ -157,15 +166,16 @@ def _growth(kept: Results) -> float:
 
 
 GOALS = (
-    Goal("row hook: 2 workers, to one process with 2 threads", _ratio("hook", OURS, "core-2-workers"), 1.6, "{:.2f} x"),
-    Goal(
-        "row hook: 2 workers, to zoopipe's `parallelize_pipe`",
-        _ratio("hook", "zoopipe-2-workers", "core-2-workers"),
-        3.0,
-        "{:.2f} x",
+    *(
+        Goal(f"row hook, {rows} M rows: 2 workers, to {than}", _ratio(job, slow, "core-2-workers"), bound, "{:.2f} x")
+        for job, rows in (("hook", 1), ("hook-large", 10))
+        for slow, than, bound in (
+            (OURS, "one process with 2 threads", 1.6),
+            ("zoopipe-2-workers", "zoopipe's `parallelize_pipe`", 3.0),
+        )
     ),
     Goal(
-        "CSV -> Parquet: 2 workers, to one process with 2 threads",
+        "CSV -> Parquet, 10 M rows: 2 workers, to one process with 2 threads",
         _ratio("parquet", OURS, "core-2-workers"),
         0.9,
         "{:.2f} x",

@@ -1,13 +1,15 @@
 """The counters of a running load: every look at them is a whole report."""
 
 import threading
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from zoopipe_core import PipeStatus
 from zoopipe_core.batches.rejects import RejectBatch
-from zoopipe_core.progress import LoadProgress
+from zoopipe_core.progress import LoadProgress, resident_bytes
 from zoopipe_core.report import MAX_NOTES
 
 
@@ -131,9 +133,7 @@ def test_peak_memory_never_falls(monkeypatch: pytest.MonkeyPatch) -> None:
     progress = started()
     seen = []
     for used in (5, 9, 7):
-        monkeypatch.setattr(
-            progress._process, "memory_info", lambda used=used: type("Memory", (), {"rss": used * 10**12})
-        )
+        monkeypatch.setattr("zoopipe_core.progress.resident_bytes", lambda used=used: used * 10**12)
         progress.set()
         report = progress.snapshot()
         seen.append((report.ram_bytes // 10**12, report.peak_ram_bytes // 10**12))
@@ -155,3 +155,13 @@ def test_an_exception_is_told_with_its_notes_and_its_causes() -> None:
     assert told is not None
     assert (told.type, told.message) == ("ValueError", "second\nand this")
     assert "KeyError: 'first'" in told.traceback
+
+
+def test_memory_is_what_the_system_says_with_and_without_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_file(*arguments: Any, **options: Any) -> Any:
+        raise FileNotFoundError("/proc/self/statm")
+
+    known = psutil.Process().memory_info().rss
+    assert abs(resident_bytes() - known) < 2**24
+    monkeypatch.setattr("zoopipe_core.progress.open", no_such_file, raising=False)
+    assert abs(resident_bytes() - known) < 2**24

@@ -5,6 +5,7 @@ One thread counts (the run), others look (the display, a caller's loop): every l
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -14,13 +15,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import psutil
-
 from zoopipe_core._text import shorten, without_secrets
 from zoopipe_core.batches.rejects import RejectBatch, RejectTally
 from zoopipe_core.report import MAX_LABEL_CHARS, PipeReport, PipeStatus, describe_exception, merge_notes, now
 
-__all__ = ["LoadProgress"]
+__all__ = ["LoadProgress", "resident_bytes"]
 
 RECENT_SECONDS = 3.0
 SAMPLE_SECONDS = 0.1
@@ -45,7 +44,6 @@ class LoadProgress:
         self._tally = RejectTally()
         self._clock = 0.0
         self._samples: deque[tuple[float, int]] = deque()
-        self._process = psutil.Process()
 
     def start(self) -> None:
         """The load begins now; once it has begun, this does nothing."""
@@ -146,6 +144,20 @@ class LoadProgress:
         return (int(self._counts.get("read_rows", 0)) - before) / (clock - since) if clock > since else 0.0
 
     def _sample_memory(self) -> None:
-        used = int(self._process.memory_info().rss)
+        used = resident_bytes()
         self._counts["ram_bytes"] = used
         self._counts["peak_ram_bytes"] = max(used, int(self._counts.get("peak_ram_bytes", 0)))
+
+
+def resident_bytes() -> int:
+    """What this process has in memory."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except OSError:  # no Linux. Where it is one, a worker does without psutil, whose import takes a while
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0

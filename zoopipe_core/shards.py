@@ -10,7 +10,7 @@ Between these calls no process is alive and nothing is locked; all that they hav
 them builds anew, the JSON, and a folder that all of them reach. The JSON says where a shard begins and ends, but names
 no file, has no password and is no code: a shard reads what its own pipe names, if that is still as it was.
 
-Parts hold validated rows as `zoopipe_core.coordinators.batch_parts` writes them. To make a publication read anything else
+Parts hold validated rows as `coordinators.batch_parts` writes them. To make a publication read anything else
 takes both the folder, which is its owner's alone, and the key within the JSON.
 """
 
