@@ -78,6 +78,38 @@ def test_no_target_imports_what_a_load_has_no_use_for(target: str, tmp_path: Pat
     assert not (NEVER | NOT_FOR_A_FEW_ROWS) & modules
 
 
+MERGE = """
+import sys
+from pydantic import BaseModel
+from zoopipe_core import Pipe, SQLOutputAdapter
+
+class Item(BaseModel):
+    name: str
+    price: float
+
+class Wanted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            print("pandas is asked for")
+
+sys.meta_path.insert(0, Wanted())
+for _ in range(2):
+    target = SQLOutputAdapter(sys.argv[2], "items", mode="merge", key=["name"], on_duplicate="last")
+    pipe = Pipe(sys.argv[1], target, None, Item, if_loaded="again")
+    pipe.run(on_report_update=None)
+    print(pipe.report.raise_for_status().loaded_rows)
+"""
+
+
+@pytest.mark.parametrize("url", ["duckdb:///{}/wh.duckdb", "sqlite:///{}/wh.sqlite"])
+def test_a_merge_does_not_look_for_pandas(url: str, tmp_path: Path) -> None:
+    """pyarrow imports it, for a fifth of a second, to see whether an array of NumPy's is one of its."""
+    source = tmp_path / "items.csv"
+    source.write_text("name,price\nscrew,0.5\nnail,0.2\n")
+    command = [sys.executable, "-c", MERGE, str(source), url.format(tmp_path)]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split() == ["2", "2"]
+
+
 def test_a_large_load_takes_compiled_kernels_up_without_numba(tmp_path: Path, compiled_kernels: Path) -> None:
     modules, children = load(tmp_path, MIN_ROWS + 1)
     assert "zoopipe_core.kernels.native" in modules

@@ -19,6 +19,7 @@ import pyarrow as pa
 from zoopipe_core.adapters.sql_connect import DatabaseURL
 from zoopipe_core.adapters.sql_names import TableName, quote, show_names
 from zoopipe_core.adapters.sql_select import Select
+from zoopipe_core.batches.source import mask_array
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SourceNotFoundError
 
@@ -94,7 +95,7 @@ class Decoded:
     def only(self, kept: npt.NDArray[Any]) -> Decoded:
         """The cells that the mask `kept`, bool (n,), says."""
         bad = None if self.bad is None else self.bad[kept]
-        return replace(self, array=self.array.filter(pa.array(kept)), bad=bad)
+        return replace(self, array=self.array.filter(mask_array(kept)), bad=bad)
 
 
 Decoder: TypeAlias = Callable[[pa.Array], Decoded]

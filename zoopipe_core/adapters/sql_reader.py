@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from zoopipe_core.adapters.base import Reader
 from zoopipe_core.adapters.sql_database import Database, Decoded, ResultSet
 from zoopipe_core.adapters.watermark import Mark
-from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind
+from zoopipe_core.batches.source import Fault, SourceBatch, SourceKind, mask_array
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.batches.values import python_values
 from zoopipe_core.errors import UnsupportedValueError
@@ -100,7 +100,7 @@ class SQLReader(Reader):
                 continue
             wrong = np.logical_or.reduce(bad)
             faults = [self._fault(int(index), int(rows[index]), batch, decoded) for index in np.flatnonzero(wrong)]
-            right = batch.filter(pa.array(~wrong))
+            right = batch.filter(mask_array(~wrong))
             yield SourceBatch(self._label, SourceKind.TYPED, right, rows[~wrong], faults)
         self._ended = True
 

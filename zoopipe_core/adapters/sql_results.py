@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zoopipe_core.adapters.sql_database import Decoded
+from zoopipe_core.batches.source import mask_array
 
 __all__ = ["MONTHS", "as_json", "as_utc", "decimals", "integers", "intervals", "uuids"]
 
@@ -44,7 +45,7 @@ def intervals(array: pa.Array) -> Decoded:
     """Microseconds as durations; `MONTHS` is a fault."""
     bad = _mask(pc.equal(array, pa.scalar(MONTHS, pa.int64())))
     if bad is not None:
-        array = pc.if_else(pa.array(bad), pa.scalar(None, pa.int64()), array)
+        array = pc.if_else(mask_array(bad), pa.scalar(None, pa.int64()), array)
     why = "the interval has months or is infinite, and a month is no fixed time; select its days or its text"
     return Decoded(array.cast(pa.duration("us")), bad, "interval_months", why)
 
@@ -65,7 +66,7 @@ def decimals(preferred: pa.DataType) -> Callable[[pa.Array], Decoded]:
         wrong = pc.or_(pc.match_substring_regex(array, r"(?i)nan|inf"), pc.greater(pc.utf8_length(digits), _WIDE))
         bad = _mask(wrong)
         if bad is not None:
-            array = pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
+            array = pc.if_else(mask_array(bad), pa.scalar(None, array.type), array)
         parsed, too_long = _parse(array, preferred)
         if too_long is not None:
             bad = too_long if bad is None else bad | too_long

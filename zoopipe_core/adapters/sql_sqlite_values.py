@@ -189,7 +189,10 @@ def bindable(array: pa.Array) -> list[Any]:
             array = pc.binary_join_element_wise(array, pa.scalar("+00:00"), pa.scalar(""))
     elif pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         array = array.cast(pa.string())
-    elif not array.null_count and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        numbers: list[Any] = np.asarray(array).tolist()
-        return numbers
+    elif len(array) and not array.null_count and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        letter = "f" if pa.types.is_floating(kind) else "u" if pa.types.is_unsigned_integer(kind) else "i"
+        dtype = np.dtype(f"{letter}{kind.byte_width}")
+        # Not by way of `to_numpy`, for which pyarrow imports pandas.
+        cells: list[Any] = np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)].tolist()
+        return cells
     return python_values(array)

@@ -175,5 +175,6 @@ def first(wrong: pa.Array, why: str) -> tuple[int, str] | None:
     """The index of the first true cell of `wrong`, with the reason."""
     import pyarrow.compute as pc
 
-    index = pc.index(wrong, pa.scalar(True)).as_py()
-    return None if index < 0 else (index, why)
+    # Not `pc.index`, which takes a scalar: to make the first one, pyarrow would import pandas.
+    places = pc.indices_nonzero(wrong)
+    return (places[0].as_py(), why) if len(places) else None

@@ -19,6 +19,7 @@ from zoopipe_core.adapters.sql_names import show_names
 from zoopipe_core.adapters.sql_select import KeyRange
 from zoopipe_core.adapters.sql_source import SQLSource
 from zoopipe_core.adapters.watermark import Mark, Watermark, text_of
+from zoopipe_core.batches.source import index_array
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import SourceError
 
@@ -303,7 +304,7 @@ class Window:
 
     @staticmethod
     def _hashes(columns: Mapping[str, pa.Array], names: Sequence[str], places: Any) -> npt.NDArray[np.uint64]:
-        taken = pa.array(places)
+        taken = index_array(places)
         return row_hashes([columns[name].take(taken) for name in names])
 
     def _steps_of(self, cells: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from zoopipe_core._faults import reached
@@ -25,6 +24,7 @@ from zoopipe_core.adapters.sql_names import show_names
 from zoopipe_core.adapters.sql_staging import Stage
 from zoopipe_core.adapters.sql_types import first_misfit
 from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.batches.source import index_array, number_rows
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import TargetError, UnsupportedValueError
 
@@ -106,7 +106,7 @@ class SQLWriter(Writer):
     def _hold(self, record: pa.RecordBatch) -> None:
         if self._target.row_column is not None:
             first = self._target.first_row + self._given_rows
-            places = pa.array(np.arange(first, first + record.num_rows))
+            places = index_array(number_rows(first, record.num_rows))
             record = record.append_column(self._target.row_column, places)
         if self._chunk and record.schema != self._chunk[0].schema:
             self._flush()

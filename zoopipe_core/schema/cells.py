@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoopipe_core.batches.source import SourceKind
+from zoopipe_core.batches.source import SourceKind, mask_array
 from zoopipe_core.batches.types import ColumnType
 
 __all__ = ["BadCells", "cell_values", "readable_cells"]
@@ -80,7 +80,7 @@ def _typed_values(name: str, array: pa.Array) -> tuple[list[Any], BadCells]:
                     "msg": "the value is finer than a microsecond, which Python cannot hold",
                     "input": str(array[index].cast(pa.string())),
                 }
-            array = pc.if_else(pa.array(finer), pa.scalar(None, kind), array).cast(coarse)
+            array = pc.if_else(mask_array(finer), pa.scalar(None, kind), array).cast(coarse)
     try:
         return ColumnType(array.type).to_values(array), bad
     except (ValueError, OverflowError):
