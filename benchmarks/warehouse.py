@@ -26,7 +26,6 @@ _ALL = (
         "PostgreSQL, append, row by row",
         (OURS, "dlt-pydantic", "zoopipe-sql", "pandas"),
         "postgresql",
-        scale=0.1,
     ),
 )
 JOBS: dict[str, Job] = {job.name: job for job in _ALL}
