@@ -25,7 +25,7 @@ from zoopipe_core.adapters.text_rows import encode_csv_rows, encode_json_rows
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.source import SourceBatch
 from zoopipe_core.batches.types import STRING
-from zoopipe_core.kernels import native, rows
+from zoopipe_core.kernels import format_text, native, rows
 from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.schema.plan import plan_of
 from zoopipe_core.schema.validate import Validator
@@ -166,3 +166,51 @@ def test_a_column_that_was_not_read_is_written_between_those_that_were() -> None
         b'{"hash":null',
         b'{"hash":"q\\""',
     ]
+
+
+plain_texts = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="\"\\\\,;'a"), min_size=1)
+"""Texts that no format has to treat."""
+
+
+@given(
+    made=st.lists(st.lists(st.one_of(plain_texts, st.sampled_from(["", "a,b", "é", 'q"', "\t", "\ufeffx"]))
+                           | plain_texts.map(str.upper), min_size=4, max_size=4), min_size=1, max_size=3),
+    plain=st.booleans(),
+    places=st.lists(st.integers(0, 7), min_size=3, max_size=3),
+    skipped=st.integers(0, 2),
+)  # fmt: skip
+@example(made=[["x"] * 4], plain=True, places=[7, 0, 0], skipped=0)
+def test_texts_that_hooks_made_are_the_bytes_that_formatting_gives(
+    made: list[list[str]], plain: bool, places: list[int], skipped: int
+) -> None:
+    """Wherever their columns stand, the last one and the first included; also those of sliced arrays."""
+    batch = judged([(str(i), "0.5", "true", "2024-02-29", SEEN, f"name {i}", "note") for i in range(4)])
+    columns = list(batch.columns.items())
+    for number, (texts, place) in enumerate(zip(made, places, strict=False)):
+        cells = [text if not plain or (text.isascii() and text.isalnum()) else "X1" for text in texts]
+        array = pa.array(['q"\n'] * skipped + cells + ["\\"], pa.string()).slice(skipped, 4)
+        columns.insert(place, (f"made_{number}", Column(STRING, None, array)))
+    mixed = ModelBatch(dict(columns), batch.rows, batch.source)
+    text = encode_json_rows(mixed, b",\n")
+    assert text is not None
+    assert text.to_pybytes() == encode_json_rows(formatted(mixed), b",\n").to_pybytes()  # type: ignore[union-attr]
+    assert [json.loads(line) for line in text.to_pybytes().split(b",\n")] == [
+        json.loads(json.dumps(row, default=lambda value: value.isoformat().replace("+00:00", "Z")))
+        for row in mixed.dicts()
+    ]
+    for form in FORMS:
+        written = encode_csv_rows(mixed, list(mixed.columns), form)
+        expected = encode_csv_rows(formatted(mixed), list(mixed.columns), form)
+        assert (written and written.to_pybytes()) == (expected and expected.to_pybytes()), form
+
+
+def test_plain_texts_that_hooks_made_are_not_looked_at_cell_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    sized = []
+    measure = format_text.size_json_text.native
+    assert measure is not None
+    monkeypatch.setattr(format_text.size_json_text, "native", lambda *all_: (sized.append(1), measure(*all_)))
+    batch = judged([(str(i), "0.5", "false", "2024-02-29", SEEN, f"name {i}", "note") for i in range(3)])
+    for cells, times in ((["x", "", "z"], 0), (["x", "é", "z"], 1), (["x", 'q"', "z"], 2), (["x", None, "z"], 3)):
+        mixed = ModelBatch({**batch.columns, "made": Column(STRING, None, pa.array(cells, pa.string()))}, batch.rows)
+        assert encode_json_rows(mixed, b"\n") is not None
+        assert len(sized) == times

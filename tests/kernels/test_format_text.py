@@ -15,6 +15,10 @@ from tests.kernels.conftest import Column, RunKernel, byte_column
 from tests.kernels.formatted import constant, form_of, write_cells
 from zoopipe_core.adapters.csv_text import CSVFormat
 from zoopipe_core.kernels.format_text import (
+    ABOVE_ASCII,
+    BELOW_BLANK,
+    ONE_OF_TWO,
+    find_unusual,
     size_csv_text,
     size_json_text,
     size_text,
@@ -153,3 +157,23 @@ def test_texts_that_are_there_are_copied(values: list[str | None], quote: int, r
     )
     around = b'"' if quote else b""
     assert found == [b"null" if value is None else around + value.encode() + around for value in values]
+
+
+@given(
+    size=st.sampled_from([0, 1, 63, 64, 65, 128, 200]),
+    odd=st.lists(st.tuples(st.integers(0, 199), st.sampled_from([0, 31, 32, 34, 92, 127, 128, 255])), max_size=3),
+    one=st.sampled_from([34, 44, 9, 0]),
+)
+def test_bytes_that_matter_to_a_format_are_found_wherever_they_are(
+    size: int, odd: list[tuple[int, int]], one: int, run_kernel: RunKernel
+) -> None:
+    data = np.full(size, ord("x"), np.uint8)
+    for place, byte in odd:
+        data[place:][:1] = byte
+    flags = np.full(1, 77, np.uint8)
+    run_kernel(find_unusual, data, one, 92, flags)
+    assert flags[0] == (
+        BELOW_BLANK * bool((data < 32).any())
+        + ONE_OF_TWO * bool(np.isin(data, [one, 92]).any())
+        + ABOVE_ASCII * bool((data > 127).any())
+    )

@@ -8,6 +8,7 @@ the columns that were not read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, TypeAlias
 
@@ -19,7 +20,8 @@ from zoopipe_core.adapters.cell_writers import CellStyle, lay_out
 from zoopipe_core.adapters.column_writers import column_writer
 from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.pools import place_array, text_buffer
-from zoopipe_core.kernels.buffers import TextCells
+from zoopipe_core.kernels.buffers import NOT_ASCII, TextCells, text_cells
+from zoopipe_core.kernels.format_text import ABOVE_ASCII, BELOW_BLANK, ONE_OF_TWO, find_unusual
 from zoopipe_core.kernels.rows import ROOM, size_rows, write_rows
 
 __all__ = ["copy_rows"]
@@ -35,6 +37,7 @@ def copy_rows(
     columns: Sequence[Column],
     style: CellStyle,
     takes: Callable[[TextCells], bool],
+    special: tuple[int, int],
     befores: Sequence[bytes],
     end: bytes,
 ) -> pa.Buffer | None:
@@ -43,7 +46,7 @@ def copy_rows(
     None where that is better done column by column, or a cell cannot be written.
 
     `style` says how the format has cells, and `takes` whether those of a column of texts can be written as they are but
-    for the quotes.
+    for the quotes. `special` are the characters that no such text has, beside control characters.
     """
     spelled = [column.spelled for column in columns]
     first = next((held for held in spelled if held is not None), None)
@@ -58,7 +61,9 @@ def copy_rows(
     if sum(copied) < LEAST_SHARE * len(columns):
         return None
     for place, column in enumerate(columns):
-        if not copied[place] and not rows.make(place, column):
+        if copied[place] or (spelled[place] is None and rows.refer(place, column, takes, special)):
+            continue
+        if not rows.make(place, column):
             return None
     return rows.written(befores, end)
 
@@ -86,6 +91,7 @@ class _Rows:
         self._count = count
         self._columns = np.zeros(width, np.int32)
         self._quotes = np.zeros(width, np.uint8)
+        self._enclosed = np.zeros(width, np.bool_)
         self._own: list[tuple[Offsets, Offsets]] = []
         self._made: list[Bytes] = [np.frombuffer(style.null, np.uint8)]
         self._made_bytes = len(style.null)
@@ -117,6 +123,26 @@ class _Rows:
             starts[nulls] = -1
             ends[nulls] = len(self._style.null) - 1 - 2 * int(quoted)
         return others is None or not len(others) or self._make(starts, ends, place, column.take(others), others)
+
+    def refer(self, place: int, column: Column, takes: Callable[[TextCells], bool], special: tuple[int, int]) -> bool:
+        """Take the texts of a column as they are, if all can be; what surrounds the cells has the quotes."""
+        array = column.held_array
+        if array is None or array.null_count or not pa.types.is_string(array.type):
+            return False
+        cells = text_cells(array)
+        text = cells.data[int(cells.starts[0]) : int(cells.ends[-1])]
+        cells = replace(cells, absent=_absent(text, special))
+        if not cells.is_ascii or not takes(cells):
+            return False
+        if self._made_bytes + len(text) > np.iinfo(np.int32).max:
+            return False
+        starts, ends = self._own_places(place)
+        np.subtract(int(cells.starts[0]) - self._made_bytes - 1, cells.starts, out=starts)
+        np.add(starts, cells.ends - cells.starts, out=ends)
+        self._made.append(text)
+        self._made_bytes += len(text)
+        self._enclosed[place] = bool(self._style.quote)
+        return True
 
     def make(self, place: int, column: Column) -> bool:
         """Make all cells of a column; False if one cannot be written."""
@@ -150,6 +176,9 @@ class _Rows:
 
     def written(self, befores: Sequence[bytes], end: bytes) -> pa.Buffer:
         """The text of all rows."""
+        quotes = [bytes([self._style.quote]) if enclosed else b"" for enclosed in self._enclosed]
+        end = quotes[-1] + end
+        befores = [b"".join(around) for around in zip([b"", *quotes[:-1]], befores, quotes, strict=True)]
         pieces = [*befores, end + befores[0], end]
         texts = np.frombuffer(b"".join(pieces) + bytes(ROOM), np.uint8)
         bounds = np.fromiter(accumulate(map(len, pieces), initial=0), np.int32, len(pieces) + 1)
@@ -162,6 +191,19 @@ class _Rows:
         buffer, out = text_buffer(size + ROOM)
         write_rows(self._block, *places, _joined(self._made), texts, bounds, out)
         return buffer.slice(0, size)
+
+
+def _absent(text: Bytes, special: tuple[int, int]) -> frozenset[int]:
+    """Bytes that a text is known not to have: those that matter to a format."""
+    flags = np.zeros(1, np.uint8)
+    find_unusual(text, *special, flags)
+    found = int(flags[0])
+    absent = frozenset[int]() if found & BELOW_BLANK else _CONTROLS
+    absent |= frozenset[int]() if found & ONE_OF_TWO else frozenset(special)
+    return absent if found & ABOVE_ASCII else absent | NOT_ASCII
+
+
+_CONTROLS = frozenset(range(ord(" ")))
 
 
 def _of(values: npt.NDArray[Any], rows: npt.NDArray[np.int64] | None) -> npt.NDArray[Any]:

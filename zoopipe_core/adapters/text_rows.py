@@ -30,7 +30,7 @@ __all__ = ["encode_csv_rows", "encode_json_rows"]
 Bytes = npt.NDArray[np.uint8]
 
 JSON_NULL = b"null"
-QUOTE = ord('"')
+QUOTE, BACKSLASH = b'"\\'
 
 
 def encode_json_rows(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
@@ -45,7 +45,7 @@ def encode_json_rows(batch: ModelBatch, separator: bytes) -> pa.Buffer | None:
     befores = [b"," + json_text(name) + b":" for name in columns]
     befores[0] = b"{" + befores[0][1:]
     end = b"}" + separator
-    buffer = copy_rows(list(columns.values()), _JSON, _json_takes, befores, end)
+    buffer = copy_rows(list(columns.values()), _JSON, _json_takes, (QUOTE, BACKSLASH), befores, end)
     if buffer is None:
         writers = [column_writer(column, _JSON) for column in columns.values()]
         laid_out = lay_out(writers, befores, end, JSON_NULL, batch.num_rows)
@@ -74,7 +74,8 @@ def encode_csv_rows(batch: ModelBatch, names: Sequence[str], form: CSVFormat) ->
     end = form.lineterminator.encode()
     style = _csv_style(form, null)
     if not form.null_text and not form.escape_formulas and form.delimiter not in _PLAIN_TEXT:
-        buffer = copy_rows(columns, style, _csv_takes(form), befores, end)
+        special = ord(form.delimiter), ord(form.quotechar)
+        buffer = copy_rows(columns, style, _csv_takes(form), special, befores, end)
         if buffer is not None:
             return buffer
     laid_out = lay_out([column_writer(column, style) for column in columns], befores, end, null, batch.num_rows)
@@ -101,7 +102,7 @@ _JSON = CellStyle(
 
 
 # What JSON does not have in a string as it stands, and CSV not in a field without quotes.
-_JSON_SPECIAL = frozenset({*range(32), QUOTE, ord("\\")})
+_JSON_SPECIAL = frozenset({*range(32), QUOTE, BACKSLASH})
 _BREAKS = frozenset(b"\r\n")
 _PLAIN_TEXT = "0123456789+-.:TZaeflrstu"
 """The characters of numbers, booleans and dates."""

@@ -27,8 +27,8 @@ from zoopipe_core.schema.validate import Validated
 __all__ = ["AfterValidation", "PostHooked", "added_types"]
 
 CHUNK_ROWS = 2**10
-"""Rows that are Python objects at a time. Their dicts and values take some 1.5 MB, which a core has in its own cache; of
-4,096 rows each took a tenth longer, of 16,384 a third, being fetched from afar again at each step."""
+"""Rows that are Python objects at a time. Their dicts and values take some 1.5 MB, which a core has in its own cache:
+of 4,096 rows each took a tenth longer, of 16,384 a third."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,15 @@ import numpy.typing as npt
 
 from zoopipe_core.kernels._jit import BYTES, INT64, INT64_SCALAR, OFFSETS, UINT8, device, kernel
 from zoopipe_core.kernels.emit import MARKED, NULL, put_bytes, put_quote
+from zoopipe_core.kernels.instructions import WINDOW, where_below, where_equal
 from zoopipe_core.kernels.swar import HIGH_BITS, LOW_BITS, PLACE, eight_bytes, four_bytes
 from zoopipe_core.kernels.text import is_utf8
 
 __all__ = [
+    "ABOVE_ASCII",
+    "BELOW_BLANK",
+    "ONE_OF_TWO",
+    "find_unusual",
     "size_csv_text",
     "size_json_text",
     "size_text",
@@ -36,6 +41,41 @@ PAGE = 32
 U8, U16, U32 = np.uint64(8), np.uint64(16), np.uint64(32)
 ONES = np.uint64(0x0101010101010101)
 ALL_BUT_SECOND_AND_THIRD = np.uint64(0xFFFFFFFFFF0000FF)
+
+BELOW_BLANK, ONE_OF_TWO, ABOVE_ASCII = 1, 2, 4
+"""What `find_unusual` finds."""
+_NOTHING, _EVERYWHERE = np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
+_BEYOND_ASCII = 128
+
+
+@kernel(BYTES, INT64_SCALAR, INT64_SCALAR, UINT8)
+def find_unusual(data: Bytes, one: int, two: int, flags: Bytes) -> None:
+    """What bytes there are that a format may have to treat: ``flags[0]``, uint8 (1,), written.
+
+    one, two: bytes.
+    flags: the sum of `BELOW_BLANK` (control characters), `ONE_OF_TWO` and `ABOVE_ASCII`, for those that are there.
+    """
+    size = len(data)
+    last = size - WINDOW
+    low, found, plain = _NOTHING, _NOTHING, _EVERYWHERE
+    at = 0
+    while at <= last:
+        low |= where_below(data, at, PAGE)
+        found |= where_equal(data, at, one) | where_equal(data, at, two)
+        plain &= where_below(data, at, _BEYOND_ASCII)
+        at += WINDOW
+    flag = int(low != _NOTHING) * BELOW_BLANK + int(found != _NOTHING) * ONE_OF_TWO
+    flag += int(plain != _EVERYWHERE) * ABOVE_ASCII
+    while at < size:
+        byte = int(data[at])
+        if byte < PAGE:
+            flag |= BELOW_BLANK
+        if byte in (one, two):
+            flag |= ONE_OF_TWO
+        if byte >= _BEYOND_ASCII:
+            flag |= ABOVE_ASCII
+        at += 1
+    flags[0] = flag
 
 
 @device
