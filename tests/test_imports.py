@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"report"}, {"registry"}, {"kernels"}),
     ({"batches"},),
     ({"schema"}, {"adapters"}, {"hooks"}, {"executors"}, {"functions"}),
-    ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display", "undo"},),
+    ({"pipe", "run", "running", "memory", "ledger", "hooking", "progress", "display", "rejects_output", "undo"},),
     ({"engines"}, {"coordinators"}),
     ({"manager", "managing", "shards"},),
     ({"detached"},),

@@ -21,9 +21,7 @@ import numpy as np
 
 from zoopipe_core.adapters.base import Reader, ReadRequest, Writer
 from zoopipe_core.adapters.discard import Discard
-from zoopipe_core.batches.model import Column
 from zoopipe_core.batches.pools import forget_blocks
-from zoopipe_core.batches.rejects import RejectBatch
 from zoopipe_core.batches.source import SourceBatch, SourceKind
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.errors import (
@@ -41,6 +39,7 @@ from zoopipe_core.hooks import BaseHook
 from zoopipe_core.kernels.switch import SWITCH
 from zoopipe_core.memory import LoadMemory
 from zoopipe_core.progress import LoadProgress
+from zoopipe_core.rejects_output import RejectsOutput
 from zoopipe_core.report import PipeStatus, merge_columns
 from zoopipe_core.schema.plan import ModelPlan, plan_of
 from zoopipe_core.schema.validate import Validated, Validator
@@ -142,8 +141,7 @@ class _Load:
         self._validator = Validator(self._plan, output is not None and output.wants_json and not self._after)
         self._writer: Writer | None = None
         self._writer_started = False
-        self._rejects: Writer | None = None
-        self._reject_names: list[str] | None = None
+        self._rejects: RejectsOutput | None = None
         self._source_types: Mapping[str, ColumnType] | None = None
         self._unknown: tuple[str, ...] = ()
 
@@ -163,7 +161,7 @@ class _Load:
                 self._list_unknown(reader.columns or ())
                 self._writer = writer = self._memory.open_writer() or Discard()
                 if pipe.error_output_adapter is not None:
-                    self._rejects = pipe.error_output_adapter.open()
+                    self._rejects = RejectsOutput(pipe.error_output_adapter.open())
                 self._start_early(writer)
                 if (reader.size or 0) >= LARGE_BYTES:
                     SWITCH.expect_many()
@@ -221,9 +219,7 @@ class _Load:
     def _process(self, reader: Reader, writer: Writer) -> None:
         executor = self._pipe.executor
         # What needs an order is done in this thread, and what does not by the executor.
-        in_one_go = (
-            not self._after and self._writer_started and (self._rejects is None or self._reject_names is not None)
-        )
+        in_one_go = not self._after and self._writer_started and (self._rejects is None or self._rejects.is_started)
         with ExitStack() as stack:  # closed from the last to the first, each ends the threads that work for it
             stage: Any = stack.enter_context(_closing(self._read(reader)))
             if in_one_go:
@@ -289,7 +285,7 @@ class _Load:
         for work, validated in judged:
             result = self._hook(work, validated)
             if len(result.rejects) and self._rejects is not None:
-                self._start_rejects(self._rejects, result.rejects.types)
+                self._rejects.start(result.rejects.types)
             if result.good.num_rows:
                 self._start_writer(writer, result.good.types)
             yield result
@@ -298,7 +294,7 @@ class _Load:
         encoded = encoded_rejects = None
         with self._progress.timing("write_seconds"):
             if len(result.rejects) and self._rejects is not None:
-                encoded_rejects = self._rejects.encode(result.rejects.to_batch(self._reject_names))
+                encoded_rejects = self._rejects.encode(result.rejects)
             if result.good.num_rows and self._writer is not None:
                 encoded = self._writer.encode(result.good)
         return _Done(result, encoded, encoded_rejects)
@@ -309,7 +305,7 @@ class _Load:
             if len(result.rejects):
                 self._progress.count_rejects(result.rejects)
                 if self._rejects is not None:
-                    self._rejects.write_encoded(done.encoded_rejects)
+                    self._rejects.write(result.rejects, done.encoded_rejects)
                 self._check_limit()
             if result.good.num_rows:
                 writer.write_encoded(done.encoded)
@@ -328,18 +324,12 @@ class _Load:
         if self._plan is not None and self._plan.types and not self._after:
             self._start_writer(writer, self._plan.types)
         if self._rejects is not None and self._source_types is not None:
-            self._start_rejects(self._rejects, self._source_types)
+            self._rejects.start(self._source_types)
 
     def _start_writer(self, writer: Writer, types: Mapping[str, ColumnType]) -> None:
         if not self._writer_started:
             self._writer_started = True
             writer.start(types)
-
-    def _start_rejects(self, writer: Writer, source_types: Mapping[str, ColumnType]) -> None:
-        if self._reject_names is None:
-            self._reject_names = list(source_types)
-            nothing = {name: Column(kind, []) for name, kind in source_types.items()}
-            writer.start(RejectBatch.of("", np.zeros(0, np.int64), (), nothing).to_batch().types)
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
@@ -347,7 +337,8 @@ class _Load:
         with self._progress.timing("write_seconds"):
             self._start_writer(writer, self._types_without_rows())
             if self._rejects is not None:
-                self._start_rejects(self._rejects, {})
+                self._rejects.start({})
+                self._rejects.flush()
             self._check_share()
             self._reconcile()
             writer.prepare()
@@ -406,7 +397,7 @@ class _Load:
     def _undo(self, error: BaseException) -> None:
         """Abort both outputs. `error` stays the one that counts; what fails here is noted on it."""
         # The one that was opened first goes last: it may have made the folder of both.
-        aborts = [writer.abort for writer in (self._rejects, self._writer) if writer is not None]
+        aborts = [output.abort for output in (self._rejects, self._writer) if output is not None]
         for undo in (*aborts, self._memory.release):
             try:
                 undo()

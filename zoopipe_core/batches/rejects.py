@@ -118,6 +118,26 @@ class RejectBatch:
         both = RejectBatch(self.source, rows, kinds, codes, cells, [*self._all_raws(), *other._all_raws()])
         return both.take(np.lexsort((rows, rows == 0)))
 
+    def joins(self, other: RejectBatch) -> bool:
+        """Whether `other` can come behind this one in one batch: it is of the same source, and has its columns."""
+        return self.source == other.source and list(self.types.items()) == list(other.types.items())
+
+    @classmethod
+    def joined(cls, batches: Sequence[RejectBatch]) -> RejectBatch:
+        """Batches, at least one, each of which `joins` the one before, in their order."""
+        first = batches[0]
+        if len(batches) == 1:
+            return first
+        starts = np.cumsum([0, *(len(batch.kinds) for batch in batches)])
+        return RejectBatch(
+            first.source,
+            np.concatenate([batch.rows for batch in batches]),
+            [errors for batch in batches for errors in batch.kinds],
+            np.concatenate([batch.codes + start for batch, start in zip(batches, starts, strict=False)]),
+            {name: Column.joined(kind, [b.cells[name] for b in batches]) for name, kind in first.types.items()},
+            None if all(b.raws is None for b in batches) else [raw for batch in batches for raw in batch._all_raws()],
+        )
+
     def _all_raws(self) -> Sequence[str | None]:
         return [None] * len(self) if self.raws is None else self.raws
 
