@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from tests.adapters.sql_support import (
 from tests.databases import execute, tables_of
 from tests.warehouse.loads import ids, people, pipe
 from zoopipe_core import SQLOutputAdapter
+from zoopipe_core.adapters.sql_connect import connect, resolve_uri
+from zoopipe_core.adapters.sql_names import TableName
 from zoopipe_core.errors import (
     DatabaseError,
     SpecError,
@@ -109,6 +112,46 @@ def test_a_table_with_several_rows_of_one_key_is_refused(database_uri: str) -> N
     with pytest.raises(TableMismatchError, match="has several rows of one key"):
         merge(database_uri, [(1, "z")])
     assert execute(database_uri, "SELECT name FROM t ORDER BY name") == [("a",), ("b",), ("c",)]
+
+
+@pytest.mark.parametrize(
+    ("table", "index", "key", "unique"),
+    [
+        ("id BIGINT PRIMARY KEY, name TEXT", "", ["id"], True),
+        ("id BIGINT, name TEXT, UNIQUE (name, id)", "", ["id", "name"], True),
+        ("id BIGINT UNIQUE, name TEXT", "", ["id", "name"], True),
+        ("id BIGINT, name TEXT", "CREATE UNIQUE INDEX ON t (id) INCLUDE (name)", ["id"], True),
+        ("id BIGINT, name TEXT", "", ["id"], False),
+        ("id BIGINT, name TEXT, UNIQUE (id, name)", "", ["id"], False),
+        ("id BIGINT, name TEXT", "CREATE INDEX ON t (id)", ["id"], False),
+        ("id BIGINT, name TEXT", "CREATE UNIQUE INDEX ON t (id) WHERE name <> ''", ["id"], False),
+        ("id BIGINT, name TEXT", "CREATE UNIQUE INDEX ON t ((id + 1))", ["id"], False),
+        ("id BIGINT UNIQUE DEFERRABLE, name TEXT", "", ["id"], False),
+        ("id BIGINT PRIMARY KEY, name TEXT", "CREATE TABLE child () INHERITS (t)", ["id"], False),
+        ("id BIGINT, name TEXT", 'CREATE UNIQUE INDEX ON t (name COLLATE "C")', ["name"], False),
+    ],
+)
+def test_whether_a_key_is_unique_is_known_of_the_table(
+    postgres_uri: str, table: str, index: str, key: list[str], unique: bool
+) -> None:
+    execute(postgres_uri, f"CREATE TABLE t ({table})", *filter(None, [index]))
+    with closing(connect(resolve_uri(postgres_uri), read_only=True)) as database:
+        assert database.is_unique(TableName("t"), key) is unique
+
+
+def test_the_keys_of_all_partitions_are_one_key(postgres_uri: str) -> None:
+    execute(
+        postgres_uri,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT) PARTITION BY RANGE (id)",
+        "CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10)",
+        "CREATE TABLE high PARTITION OF t FOR VALUES FROM (10) TO (20)",
+    )
+    with closing(connect(resolve_uri(postgres_uri), read_only=True)) as database:
+        assert database.is_unique(TableName("t"), ["id"])
+    merge(postgres_uri, [(1, "a"), (11, "b")])
+    assert merge(postgres_uri, [(1, "a"), (11, "B"), (12, "c")]) == (
+        "merged: 1 rows inserted, 1 updated, 1 were the same already",
+    )
 
 
 def test_a_key_of_several_columns_and_nothing_but_a_key(database_uri: str) -> None:

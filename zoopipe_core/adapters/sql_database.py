@@ -302,6 +302,10 @@ class Database(ABC):
         """
         return None
 
+    def is_unique(self, table: TableName, key: Sequence[str]) -> bool:
+        """Whether the database makes sure that no two rows of a table are equal in these columns; False: it may not."""
+        return False
+
     def belongings(self, table: TableName, columns: Collection[str]) -> list[str]:
         """Statements by which a new table gets what belongs to the one of that name that is about to be dropped.
 

@@ -328,6 +328,20 @@ class PostgreSQL(Database):
     def differs(self, column: str, type_name: str) -> str | None:
         return differs(column, type_name)
 
+    def is_unique(self, table: TableName, key: Sequence[str]) -> bool:
+        names = ", ".join(f"${place}::text" for place in range(2, 2 + len(key)))
+        # By the equality that a join has, for the rows of all partitions, and at once.
+        sql = (
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid"  # noqa: S608
+            " WHERE c.oid = to_regclass($1::text) AND (c.relkind = 'p' OR NOT c.relhassubclass)"
+            " AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL AND i.indpred IS NULL"
+            " AND NOT EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[]) WITH ORDINALITY"
+            " AS k(number, sorted_by, place) JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND"
+            f" a.attnum = k.number WHERE k.place <= i.indnkeyatts AND (a.attname::text NOT IN ({names})"
+            " OR k.sorted_by <> a.attcollation)))"
+        )
+        return bool(self.execute(sql, [table.sql, *key])[0][0])
+
     def count_inserted(self, table: TableName) -> int | None:
         # What COPY reports is the number of rows that were sent, even if a trigger dropped some.
         sql = f"SELECT count(*) FROM {table.sql} WHERE xmin = pg_current_xact_id()::xid"  # noqa: S608  quoted
