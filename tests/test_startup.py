@@ -103,7 +103,7 @@ for _ in range(2):
 
 @pytest.mark.parametrize("url", ["duckdb:///{}/wh.duckdb", "sqlite:///{}/wh.sqlite"])
 def test_a_merge_does_not_look_for_pandas(url: str, tmp_path: Path) -> None:
-    """pyarrow imports it, for a fifth of a second, to see whether an array of NumPy's is one of its."""
+    """pyarrow imports it, for a tenth of a second or more, to see whether an array of NumPy's is one of its."""
     source = tmp_path / "items.csv"
     source.write_text("name,price\nscrew,0.5\nnail,0.2\n")
     command = [sys.executable, "-c", MERGE, str(source), url.format(tmp_path)]
