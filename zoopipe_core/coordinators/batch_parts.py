@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from zoopipe_core.adapters.atomic import AtomicFile
 from zoopipe_core.adapters.base import Writer
+from zoopipe_core.adapters.file_writers import FileWriter
 from zoopipe_core.batches.model import Column, ModelBatch
 from zoopipe_core.batches.types import ColumnType
 from zoopipe_core.coordinators.replay import KEY_BYTES, BatchPart
@@ -33,7 +34,7 @@ Part = Iterator[Mapping[str, ColumnType] | ModelBatch]
 """What a part was given, in order."""
 
 
-class BatchPartWriter(Writer):
+class BatchPartWriter(FileWriter):
     """Writes a `BatchPart`."""
 
     def __init__(self, adapter: BatchPart) -> None:
@@ -55,19 +56,6 @@ class BatchPartWriter(Writer):
     def _add(self, payload: bytes) -> None:
         self._file.write(_HEAD.pack(len(payload), _digest(self._key, payload)))
         self._file.write(payload)
-
-    def prepare(self) -> None:
-        self._file.prepare()
-
-    def publish(self) -> None:
-        self._file.publish()
-
-    def abort(self) -> None:
-        self._file.abort()
-
-    @property
-    def bytes_written(self) -> int:
-        return self._file.bytes_written
 
 
 def read_part(path: str, key: bytes) -> Part:
