@@ -330,7 +330,13 @@ class PipeManager:
                 self._engine.close()
 
     def _run_workers(self, plan: Plan, stop: threading.Event) -> None:
-        Workers(plan, self._running_engine(), self._retries, self._progress, stop, self._kill).run()
+        coordinator = plan.coordinator
+
+        def completed(index: int, report: PipeReport) -> None:
+            if coordinator is not None:
+                coordinator.on_shard(self, _result(plan, index, report))
+
+        Workers(plan, self._running_engine(), self._retries, self._progress, stop, self._kill, completed).run()
 
     def _run_load(self, plan: Plan, coordinator: BaseCoordinator, stop: threading.Event) -> None:
         """One load: all shards, then the commit.
@@ -344,7 +350,8 @@ class PipeManager:
             total = self._progress.total()
             check_account(total)
             _check_share(plan, total)
-            coordinator.on_finish(self, _results(plan, self._progress.reports()))
+            reports = self._progress.reports()
+            coordinator.on_finish(self, [_result(plan, index, report) for index, report in enumerate(reports)])
             self._progress.note(*self._planner.notes)
         except BaseException as error:
             try:
@@ -361,13 +368,9 @@ def _check_share(plan: Plan, total: PipeReport) -> None:
         raise too_many_rejects(total, f"{limit * 100:g}% of {total.read_rows:,} rows")
 
 
-def _results(plan: Plan, reports: list[PipeReport]) -> list[WorkerResult]:
-    return [
-        WorkerResult(index, report.status is PipeStatus.COMPLETED, "" if output is None else output.label, report)
-        for index, (output, report) in enumerate(
-            zip([pipe.output_adapter for pipe in plan.pipes], reports, strict=True)
-        )
-    ]
+def _result(plan: Plan, index: int, report: PipeReport) -> WorkerResult:
+    output = plan.pipes[index].output_adapter
+    return WorkerResult(index, report.status is PipeStatus.COMPLETED, "" if output is None else output.label, report)
 
 
 def _described(error: BaseException) -> ExceptionInfo:

@@ -27,6 +27,7 @@ CONTENDERS: dict[str, Contender] = {
 SHARDED: dict[str, Contender] = {
     **{f"core-{workers}-workers": ShardedCore(workers) for workers in (1, 2, 4)},
     **{f"core-2-workers-{staging}": ShardedCore(2, staging) for staging in ("parts", "tables")},
+    "core-2-workers-8-shards": ShardedCore(2, shards=8),
     "zoopipe-2-workers": ShardedZoopipe(2),
 }
 """Those of the jobs in `benchmarks.scaling`, which work with several processes."""

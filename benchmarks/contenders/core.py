@@ -38,27 +38,35 @@ class ShardedCore(Contender):
     Args:
         workers: how many.
         staging: where rows for a table wait, as `SQLOutputAdapter` has it.
+        shards: how many there are, one after the other in the processes of a pool; None: one for each worker, in a
+            process of its own.
     """
 
     distribution = "zoopipe-plugins"
 
-    def __init__(self, workers: int, staging: str = "auto") -> None:
-        self.workers, self.staging = workers, staging
-        waiting = "" if staging == "auto" else f", staging in {staging}"
-        self.name = f"zoopipe_core, {workers} worker{'s' * (workers > 1)}{waiting}"
-        self.settings = (
-            f"`parallelize_pipe(pipe, {workers})`, cold processes, one thread in each; rejects to a CSV file"
-        )
+    def __init__(self, workers: int, staging: str = "auto", shards: int | None = None) -> None:
+        self.workers, self.staging, self.shards = workers, staging, shards
+        several = f"{workers} worker{'s' * (workers > 1)}"
+        which = "" if staging == "auto" else f", staging in {staging}"
+        if shards is None:
+            call, where = f"parallelize_pipe(pipe, {workers})", "cold processes"
+        else:
+            which += f", {shards} shards"
+            call = f"parallelize_pipe(pipe, {shards}, engine=ZoosyncPoolEngine({workers}))"
+            where = "a pool that starts with the load"
+        self.name = f"zoopipe_core, {several}{which}"
+        self.settings = f"`{call}`, {where}, one thread in each; rejects to a CSV file"
 
     def prepare(self, task: Task) -> Run:
-        from zoopipe_core import MultiProcessEngine, PipeManager
+        from zoopipe_core import MultiProcessEngine, PipeManager, ZoosyncPoolEngine
 
         if task.before:
             _load(make_pipe(replace(task, source=task.before, mode="append"), threads=1))
-        pipe, engine = make_pipe(task, 1, self.staging), MultiProcessEngine(self.workers)
+        pipe = make_pipe(task, 1, self.staging)
+        engine = MultiProcessEngine(self.workers) if self.shards is None else ZoosyncPoolEngine(self.workers)
 
         def run() -> int:
-            manager = PipeManager.parallelize_pipe(pipe, self.workers, engine=engine)
+            manager = PipeManager.parallelize_pipe(pipe, self.shards or self.workers, engine=engine)
             manager.run(on_report_update=None)
             return manager.report.raise_for_status().loaded_rows
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.parquet_footer import read_footer
+from zoopipe_core.adapters.parquet_footer import JoinedFooter, read_footer
 from zoopipe_core.adapters.thrift import Field, ListValue, MapValue, read_struct, write_struct
 from zoopipe_core.coordinators.merged_columns import join_row_groups
 from zoopipe_core.errors import CorruptSourceError
@@ -132,7 +132,10 @@ def test_joined_row_groups_are_read_as_the_parts_are(tmp_path: Path, options: st
     expected = [pq.ParquetFile(part) for part in parts]
     groups = [file.metadata.row_group(n) for file in expected for n in range(file.num_row_groups)]
     result = AtomicFile(str(tmp_path / "all.parquet"), None)
-    join_row_groups(result, {part: read_footer(part) for part in parts}, lambda: None)
+    total = JoinedFooter()
+    for part in parts:
+        join_row_groups(result, part, read_footer(part), total, lambda: None)
+    result.write(total.to_bytes())
     result.publish()
 
     file = pq.ParquetFile(tmp_path / "all.parquet", page_checksum_verification=True)

@@ -162,14 +162,18 @@ def manager_of(
     return PipeManager.parallelize_pipe(pipe, SHARDS, engine=engine, **options)
 
 
-def pause_within_merge(manager: PipeManager, folder: Path) -> None:
-    """Stop when the first part is in the result, until the load may go on or is to end."""
+def pause_coordinator(manager: PipeManager, folder: Path, point: str) -> None:
+    """Stop what joins parts until the load may go on or is to end: ``"join"``, once it has joined the first, or
+    ``"merge"``, once all shards have ended.
+    """
     looks, look = itertools.count(), manager.raise_if_stopped
 
     def pause() -> None:
         look()
+        if point == "merge" and not all(report.is_finished for report in manager.pipe_reports):
+            return
         if next(looks) == 1:
-            leave_note(str(folder), "merge")
+            leave_note(str(folder), point)
             wait_for(folder / "go", look)
 
     manager.raise_if_stopped = pause  # type: ignore[method-assign]
@@ -178,10 +182,10 @@ def pause_within_merge(manager: PipeManager, folder: Path) -> None:
 def main(folder: Path, target: str, engine: str, point: str = "") -> None:
     """Run the load, and leave its report."""
     workers.STOP_SECONDS = 0.3  # what pauses here does not hear that it is to stop
-    hook = Pauses(folder, point) if point not in ("", "merge") else None
+    hook = Pauses(folder, point) if point not in ("", "join", "merge") else None
     manager = manager_of(folder, TARGETS[target], ENGINES[engine](), hook)
-    if point == "merge":
-        pause_within_merge(manager, folder)
+    if point in ("join", "merge"):
+        pause_coordinator(manager, folder, point)
     completed = manager.run(on_report_update=None)
     (folder / "report.json").write_text(json.dumps(manager.report.to_dict()))
     sys.exit(0 if completed else 1)

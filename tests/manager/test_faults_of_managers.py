@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Launch = Callable[[str, str, str], "subprocess.Popen[bytes]"]
 
-each_point = pytest.mark.parametrize("point", ["middle", "merge"])
+each_point = pytest.mark.parametrize("point", ["middle", "join", "merge"])
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def launch(folder: Path) -> Iterator[Launch]:
 
 def at_point(folder: Path, process: "subprocess.Popen[bytes]", point: str) -> list[int]:
     """The processes that the manager's has started, once it or its shards are at the point."""
-    reached(folder, point, 1 if point == "merge" else SHARDS)
+    reached(folder, point, SHARDS if point == "middle" else 1)
     return [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
 
 

@@ -68,10 +68,6 @@ class Footer:
         """How many rows the file has."""
         return int(self.metadata[_ROWS].value)
 
-    def is_like(self, other: Footer) -> bool:
-        """Whether the row groups of both can be in one file: same columns, types, and notes on them."""
-        return all(self.metadata.get(part) == other.metadata.get(part) for part in (_SCHEMA, _KEY_VALUES, _ORDERS))
-
     def offset_indexes(self) -> Iterator[OffsetIndex]:
         """The page indexes of all column chunks."""
         for group in self._groups.items:
@@ -110,6 +106,10 @@ class JoinedFooter:
     def is_begun(self) -> bool:
         """Whether a footer was added."""
         return bool(self._metadata)
+
+    def is_like(self, footer: Footer) -> bool:
+        """Whether the row groups of a file can be put behind those that were added: same columns, types and notes."""
+        return all(self._metadata.get(part) == footer.metadata.get(part) for part in (_SCHEMA, _KEY_VALUES, _ORDERS))
 
     def add(self, footer: Footer) -> None:
         """Add the row groups of a footer, which was shifted to where its data are now. It is used up."""

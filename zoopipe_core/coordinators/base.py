@@ -2,6 +2,7 @@
 
     prepare_shards(adapter, workers)     -> the adapters of the shards, or [] if it is not its business
     on_start(manager)                    before the first worker begins
+    on_shard(manager, result)            a shard has succeeded, while others still run
     on_finish(manager, results)          every shard succeeded: publish
     on_error(manager, error)             something failed: leave the target as it was
 
@@ -79,6 +80,13 @@ class BaseCoordinator(ABC):
         """Called before the first worker begins."""
         return
 
+    def on_shard(self, manager: Managed, result: WorkerResult) -> None:
+        """Called when a shard has succeeded, in whatever order they do; it is not run again.
+
+        Others run meanwhile, and are not looked at until this returns: what takes long is for a thread.
+        """
+        return
+
     def on_finish(self, manager: Managed, results: Sequence[WorkerResult]) -> None:
         """Called when every shard has succeeded; the load is complete when this returns."""
         return
@@ -112,6 +120,10 @@ class CompositeCoordinator(BaseCoordinator):
     def on_start(self, manager: Managed) -> None:
         for coordinator in self.coordinators:
             coordinator.on_start(manager)
+
+    def on_shard(self, manager: Managed, result: WorkerResult) -> None:
+        for coordinator in self.coordinators:
+            coordinator.on_shard(manager, result)
 
     def on_finish(self, manager: Managed, results: Sequence[WorkerResult]) -> None:
         for coordinator in reversed(self.coordinators):

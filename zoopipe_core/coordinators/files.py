@@ -20,9 +20,10 @@ __all__ = ["FileMergeCoordinator"]
 class FileMergeCoordinator(BaseCoordinator):
     """Merges what shards write into one file, which appears complete or not at all.
 
-    Shards write parts into a hidden folder beside the target. When all have succeeded the parts are joined in order:
-    the same file as a serial run would have written (Parquet: with the row groups of the shards). Rejects are merged
-    too, and shown just before the rows. The folder is locked: a second load of the same target fails at once.
+    Shards write parts into a hidden folder beside the target. A part is joined to those before it while other shards
+    still run, and when all have succeeded, the file is there: the same as a serial run would have written (Parquet:
+    with the row groups of the shards). Rejects are merged too, and shown just before the rows. The folder is locked: a
+    second load of the same target fails at once.
 
     Args:
         target: the file that several pipes write together; the format and the options are those of their own outputs,
@@ -73,6 +74,10 @@ class FileMergeCoordinator(BaseCoordinator):
         ]
         for output in self._outputs:
             output.start()
+
+    def on_shard(self, manager: Managed, result: WorkerResult) -> None:
+        for output in self._outputs:
+            output.take(result.worker_id, manager.raise_if_stopped)
 
     def on_finish(self, manager: Managed, results: Sequence[WorkerResult]) -> None:
         rows = manager.pipes[0].output_adapter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -29,21 +28,32 @@ class MergedCSV(MergedFile):
     def part(self, index: int, count: int) -> OutputAdapter:
         return CSVPart(self._at(self.path(index)))
 
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        notes = [PartNote.read(part) for part in parts]
-        # As in a serial run, the first rows say what the columns are.
-        first = next((note for note in notes if note.has_rows), notes[0] if notes else None)
-        if first is None:
+    def __init__(self, adapter: CSVOutputAdapter) -> None:
+        super().__init__(adapter)
+        self._first: PartNote | None = None  # of the first part that has rows; what is written has its columns
+        self._empty: PartNote | None = None
+
+    def _add(self, result: AtomicFile, part: str) -> None:
+        note = PartNote.read(part)
+        if not note.has_rows:
+            self._empty = self._empty or note
             return
+        if self._first is None:
+            # As in a serial run, the first rows say what the columns are.
+            self._first = note
+            self._write_header(result, note)
+        if tuple(note.names) != tuple(self._first.names):
+            part = self._rearranged(part, note, self._first)
+        self._append(result, part)
+
+    def _complete(self, result: AtomicFile) -> None:
+        if self._first is None and self._empty is not None:
+            self._write_header(result, self._empty)
+
+    def _write_header(self, result: AtomicFile, note: PartNote) -> None:
         header = self._at(self.folder.part(f"header{self._suffix}"))
-        write_all(header, dict.fromkeys(first.names, STRING), ())
+        write_all(header, dict.fromkeys(note.names, STRING), ())
         self._append(result, str(header.path))
-        for part, note in zip(parts, notes, strict=True):
-            if not note.has_rows:
-                continue
-            if tuple(note.names) != tuple(first.names):
-                part = self._rearranged(part, note, first)
-            self._append(result, part)
 
     def _rearranged(self, part: str, note: PartNote, wanted: PartNote) -> str:
         """The records of a part with the columns of the first one."""
@@ -62,7 +72,7 @@ class MergedCSV(MergedFile):
                 chunks_of(part, compression), self.adapter.format, note.names, wanted.names
             ):
                 file.write(chunk)
-                self._check()
+                self._look()
             file.publish()
         finally:
             file.abort()
@@ -74,23 +84,28 @@ class MergedJSON(MergedFile):
 
     adapter: JSONOutputAdapter
 
-    def part(self, index: int, count: int) -> OutputAdapter:
-        if self.adapter.format == "jsonl":
-            return super().part(index, count)
-        return JSONPart(self._at(self.path(index)))
+    def __init__(self, adapter: JSONOutputAdapter) -> None:
+        super().__init__(adapter)
+        self._has_rows = False  # an array, by now
 
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        if self.adapter.format == "jsonl":
-            super()._join(result, parts)
-            return
-        full = [part for part in parts if PartNote.read(part).has_rows]
-        if not full:
-            result.write(self._compressed(b"[]"))
-            return
-        for index, part in enumerate(full):
-            result.write(self._compressed(SEPARATOR if index else b"[\n"))
-            self._append(result, part)
-        result.write(self._compressed(b"\n]"))
+    def part(self, index: int, count: int) -> OutputAdapter:
+        return JSONPart(self._at(self.path(index))) if self._is_array else super().part(index, count)
+
+    @property
+    def _is_array(self) -> bool:
+        return self.adapter.format != "jsonl"
+
+    def _add(self, result: AtomicFile, part: str) -> None:
+        if self._is_array:
+            if not PartNote.read(part).has_rows:
+                return
+            result.write(self._compressed(SEPARATOR if self._has_rows else b"[\n"))
+            self._has_rows = True
+        self._append(result, part)
+
+    def _complete(self, result: AtomicFile) -> None:
+        if self._is_array:
+            result.write(self._compressed(b"\n]" if self._has_rows else b"[]"))
 
     def _compressed(self, data: bytes) -> bytes:
         compression = _compression(self.adapter)

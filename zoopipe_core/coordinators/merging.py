@@ -6,8 +6,9 @@
     Parquet          the row groups of the parts as they are, under one footer     `merged_columns`
     Arrow            the batches of the parts                                      `merged_columns`
 
-The first part becomes the file, where it can; the others are appended by the file system. A part is removed once it is
-in the result, so that no more than one part is on the disk twice.
+A part is joined as soon as it and all before it are there, while the shards of others still run. The first becomes the
+file, where it can; the others are appended by the file system. A part is removed once it is in the result, so that no
+more than one part is on the disk twice.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from zoopipe_core.adapters.ledger import LoadRecord
 from zoopipe_core.adapters.paths import is_url
 from zoopipe_core.batches.model import ModelBatch
 from zoopipe_core.batches.types import ColumnType
+from zoopipe_core.coordinators.in_order import InOrder
 from zoopipe_core.coordinators.outputs import Check, StagedFiles, absolute_path, suffix_of
+from zoopipe_core.errors import LoadAbortedError
 
 __all__ = ["MergedFile", "append_file", "chunks_of", "write_all"]
 
@@ -33,7 +36,7 @@ _CHUNK = 2**20
 
 
 class MergedFile(StagedFiles):
-    """A file that is put together by appending."""
+    """A file that is put together by appending, in the background while there are parts to come."""
 
     def __init__(self, adapter: Any) -> None:
         super().__init__(adapter, str(adapter.path))
@@ -42,6 +45,9 @@ class MergedFile(StagedFiles):
         # The folder may be another one by the time of the merge.
         self._target = path if is_url(path) else absolute_path(path)
         self._result: AtomicFile | None = None
+        self._joined = InOrder("zoopipe-join", self._join)
+        self._check: Check = lambda: None
+        self._given_up = False
 
     def path(self, index: int) -> str:
         return self.folder.part(f"part-{index:05d}{self._suffix}")
@@ -59,30 +65,65 @@ class MergedFile(StagedFiles):
         # Now, so that a target that cannot be written is told of before any work is done.
         self._result = AtomicFile(self._target, None, self.folder.path)
 
-    def assemble(self, written: Sequence[int], check: Check) -> None:
-        assert self._result is not None
+    def take(self, index: int, check: Check) -> None:
         self._check = check
-        check()
-        self._join(self._result, [self.path(index) for index in written])
-        self._result.prepare()
+        self._joined.ready(index)
 
-    def _join(self, result: AtomicFile, parts: Sequence[str]) -> None:
-        for part in parts:
-            self._append(result, part)
+    def settle(self) -> None:
+        self._joined.wait()
+
+    def written(self) -> list[int]:
+        joined = self._joined.count
+        return [*range(joined), *(index for index in range(joined, len(self._parts)) if self._is_there(index))]
+
+    def _is_there(self, index: int) -> bool:
+        return self.folder.exists(self.path(index))
+
+    def assemble(self, written: Sequence[int], check: Check) -> None:
+        self._check = check
+        self._look()
+        for index in written[self._joined.count :]:
+            self._join(index)
+        self._complete(self._file)
+        self._file.prepare()
+
+    @property
+    def _file(self) -> AtomicFile:
+        assert self._result is not None
+        return self._result
+
+    def _join(self, index: int) -> None:
+        self._look()
+        self._add(self._file, self.path(index))
+
+    def _look(self) -> None:
+        """See whether the load goes on."""
+        if self._given_up:
+            raise LoadAbortedError(f"{self.adapter.label} is not written any more: the load has failed")
+        self._check()
+
+    def _add(self, result: AtomicFile, part: str) -> None:
+        """Add the next part to the result."""
+        self._append(result, part)
+
+    def _complete(self, result: AtomicFile) -> None:
+        """All parts were added: write what stands behind them."""
+        return
 
     def _append(self, result: AtomicFile, part: str) -> None:
         """Add a file to the result, and remove it."""
-        append_file(result, part, self._check)
+        append_file(result, part, self._look)
 
     def remember(self, record: LoadRecord) -> None:
-        assert self._result is not None
-        remember_file(self._result, record)
+        remember_file(self._file, record)
 
     def show(self) -> None:
-        assert self._result is not None
-        self._result.publish()
+        self._joined.end()
+        self._file.publish()
 
     def discard(self) -> None:
+        self._given_up = True
+        self._joined.end()
         if self._result is not None:
             self._result.abort()
 

@@ -2,6 +2,7 @@
 
     parts(count)    the adapters of the shards; no I/O
     start()         before the first shard
+    take(index)     a part is there, while others are still written
     prepare(count)  all parts are there: make the result durable, without making it visible
     publish()       make it visible at once
     abort()         undo everything
@@ -91,6 +92,26 @@ class StagedOutput(ABC):
     def written(self) -> list[int]:
         """The shards whose parts are there."""
 
+    def take(self, index: int, check: Check) -> None:
+        """The part of a shard is there, and does not change any more; others are still written. Returns at once.
+
+        Args:
+            index: the shard's place.
+            check: called now and then by what is done in the background.
+
+        Raises:
+            BaseException: what went wrong in the background.
+        """
+        return
+
+    def settle(self) -> None:
+        """Wait for what is done in the background.
+
+        Raises:
+            BaseException: what went wrong there.
+        """
+        return
+
     def expect(self, counts: Sequence[ShardCount]) -> None:
         """All shards have ended, and have said what they wrote; called before `prepare`."""
         self._counts = counts
@@ -114,6 +135,7 @@ class StagedOutput(ABC):
             TargetWriteError: parts are missing, or the result cannot be written.
         """
         self._staging.check()
+        self.settle()
         written = self.written()
         if not partial and len(written) != len(self._parts):
             missing = next(index for index in range(len(self._parts)) if index not in written)

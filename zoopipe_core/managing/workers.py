@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from zoopipe_core.engines.base import BaseEngine, Worker, WorkerTask
@@ -45,6 +46,7 @@ class Workers:
         progress: is told how each one goes.
         stop: set to end them all.
         kill: set to end them without waiting for what they undo.
+        on_completed: called with the place and the report of each that has completed; it may raise.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Workers:
         progress: ManagerProgress,
         stop: threading.Event,
         kill: threading.Event,
+        on_completed: Callable[[int, PipeReport], None] = lambda index, report: None,
     ) -> None:
         self._plan, self._engine, self._retries = plan, engine, retries
         self._progress, self._stop, self._kill = progress, stop, kill
+        self._on_completed = on_completed
         self._waiting = deque(range(len(plan.pipes)))
         self._attempts: dict[int, int] = {}
         self._active: dict[int, Worker] = {}
@@ -110,6 +114,7 @@ class Workers:
             if self._plan.coordinator is not None:
                 check_account(report)
             self._progress.settle(index, report)
+            self._on_completed(index, report)
             return
         if self._may_retry(report):
             logger.warning("%s failed and is run again: %s", self._name(index), report.exception)
