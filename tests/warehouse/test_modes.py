@@ -210,6 +210,27 @@ def test_postgresql_writes_only_rows_that_are_not_the_very_same_already(postgres
     assert held == texts
 
 
+@pytest.mark.parametrize("known", ["none", "the first half", "every third"])
+def test_what_a_merge_adds_lies_in_the_order_of_the_load(database_uri: str, known: str) -> None:
+    ids = random.Random(1).sample(range(10_000), 5000)
+    before = {"none": [], "the first half": ids[:2500], "every third": ids[::3]}[known]
+    execute(database_uri, "CREATE TABLE t (id BIGINT, name TEXT)")
+    merge(database_uri, [(number, "a") for number in sorted(before)])
+    merge(database_uri, [(number, "a") for number in ids])
+    there = set(before)
+    # PostgreSQL puts a changed row elsewhere: they are the same here.
+    lying = [number for (number,) in execute(database_uri, "SELECT id FROM t")]
+    assert lying == [*sorted(before), *(number for number in ids if number not in there)]
+
+
+def test_a_merge_leaves_the_settings_of_the_planner_to_the_statements_of_the_user(postgres_uri: str) -> None:
+    says = "INSERT INTO said VALUES (current_setting('enable_mergejoin'))"
+    execute(postgres_uri, "CREATE TABLE said (what TEXT)")
+    merge(postgres_uri, [(1, "a")], pre_sql=[says], post_sql=[says])
+    merge(postgres_uri, [(1, "b")], pre_sql=["SET LOCAL enable_mergejoin = off"], post_sql=[says])
+    assert execute(postgres_uri, "SELECT what FROM said") == [("on",), ("on",), ("off",)]
+
+
 def test_a_merge_fires_the_triggers_of_every_row_that_is_there(postgres_uri: str) -> None:
     execute(
         postgres_uri,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypeAlias
@@ -286,6 +287,11 @@ class Database(ABC):
     def make_room(self) -> None:
         """Let this connection have the memory that joining many rows takes; before its first temporary table."""
         return
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """While tables are joined of which one was just filled, so that there are no statistics of it."""
+        yield
 
     def count(self, table: TableName) -> int | None:
         """The rows of a table that this transaction has made and filled; None if `ingest` knows it as well."""

@@ -68,7 +68,9 @@ class _Found:
         return self.rows == self.last - self.first + 1
 
 
-def merge(target: MergeTarget, staged: str, on_duplicate: str, *, fires_triggers: bool) -> tuple[str, ...]:
+def merge(
+    target: MergeTarget, staged: str, on_duplicate: str, *, fires_triggers: bool, is_in_order: bool
+) -> tuple[str, ...]:
     """Merge the rows of a temporary table into a table.
 
     Args:
@@ -76,6 +78,7 @@ def merge(target: MergeTarget, staged: str, on_duplicate: str, *, fires_triggers
         staged: the temporary table, quoted, with the columns of `target` and `ROW`; it is used up.
         on_duplicate: which of several rows of one key counts: the ``"first"``, the ``"last"``, or none (``"fail"``).
         fires_triggers: the table has triggers: rows are updated even if they are the same already.
+        is_in_order: its rows were put in by one after the other, so that a look through it finds them in their order.
 
     Returns:
         What was done, for the report.
@@ -85,13 +88,15 @@ def merge(target: MergeTarget, staged: str, on_duplicate: str, *, fires_triggers
         TableMismatchError: the table has several rows of one key.
         TargetError: the rows do not add up.
     """
-    return _Merge(target, staged, fires_triggers).run(on_duplicate)
+    with target.database.joining():
+        return _Merge(target, staged, fires_triggers, is_in_order).run(on_duplicate)
 
 
 class _Merge:
-    def __init__(self, target: MergeTarget, staged: str, fires_triggers: bool) -> None:
+    def __init__(self, target: MergeTarget, staged: str, fires_triggers: bool, is_in_order: bool) -> None:
         self._database, self._label, self._key = target.database, target.label, list(target.key)
         self._name, self._staged, self._columns = target.table, staged, target.columns
+        self._is_in_order = is_in_order
         self._target = target.table.sql
         self._changed = [column for column in target.columns if column.name not in target.key]
         self._differs = self._condition(fires_triggers)
@@ -199,15 +204,17 @@ class _Merge:
     def _insert(self, found: _Found) -> int:
         """Insert the rows that were not found."""
         names = ", ".join(quote(column.name) for column in self._columns)
+        is_sorted = self._is_in_order
         if not found.rows:
             is_new = "1 = 1"
         elif found.is_run:
             is_new = f"{quote(ROW)} NOT BETWEEN {found.first} AND {found.last}"
         else:
             is_new = f"NOT EXISTS (SELECT 1 FROM {self._target} AS old WHERE {self._same('old', 'new')})"  # noqa: S608
+            is_sorted = False  # it may look for the new rows from the old ones
+        order = "" if is_sorted else f" ORDER BY {quote(ROW)}"
         return self._database.insert(
-            f"INSERT INTO {self._target} ({names}) SELECT {names} FROM {self._staged} AS new WHERE {is_new}"  # noqa: S608
-            f" ORDER BY {quote(ROW)}"
+            f"INSERT INTO {self._target} ({names}) SELECT {names} FROM {self._staged} AS new WHERE {is_new}{order}"  # noqa: S608
         )
 
     def _same(self, one: str, other: str) -> str:

@@ -319,6 +319,15 @@ class PostgreSQL(Database):
             " AND (name <> 'temp_buffers' OR pg_my_temp_schema() = 0)"
         )
 
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        # Without statistics it expects a thousand pairs for each row, and sorts both tables, by way of files, for that.
+        before = self.execute("SELECT current_setting('enable_mergejoin')")[0][0]
+        self.execute("SET LOCAL enable_mergejoin = off")
+        yield
+        # Not if something was raised: the transaction takes no statement then, and ends, as the setting does.
+        self.execute(f"SET LOCAL enable_mergejoin = {before}")
+
     def count(self, table: TableName) -> int | None:
         # COPY puts in every row that was sent, or fails; and none goes but by a trigger, which a table that this
         # transaction has made gets from an event trigger, if at all.

@@ -280,7 +280,13 @@ class TargetTable(FilledTable):
             if self._spec.mode == "merge":
                 key = [self.columns[name].name for name in self._spec.key]
                 into = MergeTarget(database, self._table, list(self.columns.values()), key, self._label)
-                self.notes += merge(into, source, self._spec.on_duplicate, fires_triggers=self._has_triggers)
+                self.notes += merge(
+                    into,
+                    source,
+                    self._spec.on_duplicate,
+                    fires_triggers=self._has_triggers,
+                    is_in_order=not self._stages,
+                )
             else:
                 names = ", ".join(quote(column.name) for column in self.columns.values())
                 sql = f"INSERT INTO {self._table.sql} ({names}) SELECT {names} FROM {source}"  # noqa: S608  quoted
