@@ -100,6 +100,7 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds_min": min(seconds),
         "seconds_max": max(seconds),
         "runs": len(runs),
+        "cpu_seconds": statistics.median(run["cpu_seconds"] for run in runs),
         "peak_bytes": max(run["peak_bytes"] for run in runs),
         "loosely_typed": list(runs[0]["loosely_typed"]),
     }

@@ -236,12 +236,14 @@ def _compared(kept: Results, part: str, jobs: Mapping[str, Job]) -> str:
         for who in (who for who in job.contenders if who in record["contenders"]):
             figures = record["contenders"][who]
             if "failed" in figures:
-                rows.append((job.title, contender(who).name, "failed", "", figures["failed"][:100].replace("|", "\\|")))
+                why = figures["failed"][:100].replace("|", "\\|")
+                rows.append((job.title, contender(who).name, "failed", "", "", why))
                 continue
             rates = [record["rows"] / figures[key] / 1e6 for key in ("seconds", "seconds_max", "seconds_min")]
             spread = f"{rates[1]:.2f} to {rates[2]:.2f}"
-            rows.append((job.title, contender(who).name, f"{rates[0]:.2f}", spread, f"{record['rows']:,}"))
-    return render.table(("job", "contender", "M rows/s", "slowest to fastest", "rows"), rows, right=(2, 3, 4))
+            used = f"{figures['cpu_seconds']:.1f}"
+            rows.append((job.title, contender(who).name, f"{rates[0]:.2f}", spread, used, f"{record['rows']:,}"))
+    return render.table(("job", "contender", "M rows/s", "slowest to fastest", "CPU s", "rows"), rows, (2, 3, 4, 5))
 
 
 def _coordinated(kept: Results) -> str:

@@ -1,7 +1,7 @@
 """Loads into tables, in each mode: ``python -m benchmarks warehouse`` measures, ``render`` fills docs/warehouse.md.
 
-Contenders that take a minute for 100,000 rows do a tenth of the rows; ours does that job too, so that what a load costs
-whatever its size is in its figure.
+Contenders that go row by row take minutes for what others do in a second; they are in jobs of their own. Into DuckDB,
+where dlt with rows of a model takes minutes and gigabytes for 300,000 of them, they get no more than that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ALL = (
     Job("duckdb-append", "DuckDB, append", (OURS, "copy", "duckdb-ready", "dlt-arrow"), "duckdb"),
     Job("duckdb-replace", "DuckDB, replace", (OURS, "dlt-arrow"), "duckdb", mode="replace"),
     Job("duckdb-merge", "DuckDB, merge", (OURS, "dlt-arrow"), "duckdb", mode="merge"),
-    Job("duckdb-rows", "DuckDB, append, row by row", (OURS, "dlt-pydantic"), "duckdb", scale=0.1),
+    Job("duckdb-rows", "DuckDB, append, row by row", (OURS, "dlt-pydantic"), "duckdb", scale=0.3),
     Job("postgresql-append", "PostgreSQL, append", (OURS, "copy", "adbc", "dlt-arrow"), "postgresql"),
     Job("postgresql-replace", "PostgreSQL, replace", (OURS, "dlt-arrow"), "postgresql", mode="replace"),
     Job("postgresql-merge", "PostgreSQL, merge", (OURS, "dlt-arrow"), "postgresql", mode="merge"),

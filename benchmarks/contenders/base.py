@@ -45,3 +45,7 @@ class Contender(ABC):
 
     def refuse(self, task: Task) -> NotImplementedError:
         return NotImplementedError(f"{self.name} does not do {task.source_format} -> {task.target}, hook {task.hook}")
+
+    def finish(self) -> None:
+        """End what `prepare` or the job has started; the clock has stopped."""
+        return

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from benchmarks.contenders.base import Contender, Run
 from benchmarks.enrich import ADDED, ADULT, ADULT_AGE, MINOR, SENIOR, SENIOR_AGE, enrich
 from benchmarks.model import model_of
 from benchmarks.task import TABLE, TABLES, THREADS, Task
+
+if TYPE_CHECKING:
+    from zoopipe_core.engines.base import BaseEngine
 
 
 class Core(Contender):
@@ -46,6 +52,7 @@ class ShardedCore(Contender):
 
     def __init__(self, workers: int, staging: str = "auto", shards: int | None = None) -> None:
         self.workers, self.staging, self.shards = workers, staging, shards
+        self._engine: BaseEngine | None = None
         several = f"{workers} worker{'s' * (workers > 1)}"
         which = "" if staging == "auto" else f", staging in {staging}"
         if shards is None:
@@ -64,6 +71,7 @@ class ShardedCore(Contender):
             _load(make_pipe(replace(task, source=task.before, mode="append"), threads=1))
         pipe = make_pipe(task, 1, self.staging)
         engine = MultiProcessEngine(self.workers) if self.shards is None else ZoosyncPoolEngine(self.workers)
+        self._engine = engine
 
         def run() -> int:
             manager = PipeManager.parallelize_pipe(pipe, self.shards or self.workers, engine=engine)
@@ -71,6 +79,13 @@ class ShardedCore(Contender):
             return manager.report.raise_for_status().loaded_rows
 
         return run
+
+    def finish(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            deadline = time.monotonic() + 5
+            while psutil.Process().children() and time.monotonic() < deadline:
+                time.sleep(0.01)  # until they have ended, nobody knows what they used
 
 
 def make_pipe(task: Task, threads: int, staging: str = "auto") -> Any:

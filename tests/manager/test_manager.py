@@ -437,6 +437,11 @@ class Noting(BaseCoordinator):
     def on_start(self, manager: Managed) -> None:
         self._note("on_start")
 
+    def on_shard(self, manager: Managed, result: WorkerResult) -> None:
+        assert result.success
+        assert manager.pipes[result.worker_id].output_adapter.label == result.output_path
+        self._note("on_shard")
+
     def on_finish(self, manager: Managed, results: Sequence[WorkerResult]) -> None:
         assert all(result.success for result in results)
         assert [result.worker_id for result in results] == list(range(len(manager.pipes)))
@@ -449,9 +454,10 @@ class Noting(BaseCoordinator):
 @pytest.mark.parametrize(
     ("fails_in", "calls"),
     [
-        ("", ["on_start", "on_finish"]),
+        ("", ["on_start", "on_shard", "on_shard", "on_finish"]),
         ("on_start", ["on_start", "on_error"]),
-        ("on_finish", ["on_start", "on_finish", "on_error"]),
+        ("on_shard", ["on_start", "on_shard", "on_error"]),
+        ("on_finish", ["on_start", "on_shard", "on_shard", "on_finish", "on_error"]),
     ],
 )
 def test_a_coordinator_of_ones_own_is_called(tmp_path: Path, fails_in: str, calls: list[str]) -> None:
@@ -469,7 +475,7 @@ def test_a_failing_pipe_makes_a_coordinated_load_fail(tmp_path: Path) -> None:
     seen: list[str] = []
     pipes = [pipe_of(tmp_path / f"{n}.jsonl", rows(n), post_validation_hooks=[FailsAt(1)]) for n in range(2)]
     assert not PipeManager(pipes, ThreadEngine(), Noting(seen)).run()
-    assert seen == ["on_start", "on_error"]
+    assert [call for call in seen if call != "on_shard"] == ["on_start", "on_error"]
 
 
 def test_coordinators_start_by_priority_and_finish_the_other_way_round(tmp_path: Path) -> None:
@@ -477,7 +483,8 @@ def test_coordinators_start_by_priority_and_finish_the_other_way_round(tmp_path:
     parts = [Noting(seen, "b.", 70), Noting(seen, "a.", 10), FileMergeCoordinator(tmp_path / "all.jsonl")]
     pipes = [pipe_of(tmp_path / f"{n}.jsonl", rows(n)) for n in range(3)]
     assert PipeManager(pipes, ThreadEngine(), CompositeCoordinator(parts)).run()
-    assert seen == ["a.on_start", "b.on_start", "b.on_finish", "a.on_finish"]
+    shards = ["a.on_shard", "b.on_shard"] * len(pipes)
+    assert seen == ["a.on_start", "b.on_start", *shards, "b.on_finish", "a.on_finish"]
     assert ids(tmp_path / "all.jsonl") == [0, 1, 2]
     assert names_in(tmp_path) == ["all.jsonl"]
 
