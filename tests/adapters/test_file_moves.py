@@ -12,7 +12,7 @@ import pytest
 
 from zoopipe_core.adapters import file_moves
 from zoopipe_core.adapters.atomic import AtomicFile
-from zoopipe_core.adapters.direct_files import DirectFile, DirectReader
+from zoopipe_core.adapters.direct_files import BUFFER_BYTES, DirectFile, DirectReader
 from zoopipe_core.adapters.file_moves import copy_range, make_folders, replace_all
 from zoopipe_core.errors import TargetWriteError
 
@@ -56,6 +56,22 @@ def test_whatever_the_file_system_can_do_the_bytes_are_the_same(
     assert (tmp_path / "target").read_bytes() == b"before" + DATA[start:end] + b"after"
     assert sum(steps) == end - start
     assert max(steps, default=0) <= 3_000_000
+
+
+@pytest.mark.parametrize(("size", "asked"), [(BUFFER_BYTES, 0), (BUFFER_BYTES + 1, 1)])
+def test_a_small_file_is_read_where_it_was_written_into_the_page_cache(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, asked: int
+) -> None:
+    seen = []
+    monkeypatch.setattr(DirectReader, "of", seen.append)
+    monkeypatch.setattr(DirectFile, "is_on_disk", lambda file: True)
+    (tmp_path / "part").write_bytes(DATA[:1000] * (size // 1000 + 1))
+    with open(tmp_path / "target", "wb", buffering=0) as raw:
+        target = DirectFile(raw)
+        list(copy_range(str(tmp_path / "part"), target, 0, size))
+        target.drain()
+    assert len(seen) == asked
+    assert (tmp_path / "target").read_bytes() == (tmp_path / "part").read_bytes()[:size]
 
 
 def test_a_target_without_a_descriptor_is_written_by_way_of_memory(source: Path) -> None:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from zoopipe_core.adapters.direct_files import DirectFile, DirectReader
+from zoopipe_core.adapters.direct_files import BUFFER_BYTES, DirectFile, DirectReader
 from zoopipe_core.errors import TargetWriteError
 
 __all__ = ["copy_range", "make_folders", "replace_all", "sync_folder"]
@@ -45,7 +45,7 @@ def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
         OSError: the file is shorter than that, or the target cannot be written.
     """
     with open(source, "rb", buffering=0) as file:
-        ways = _ways(file.fileno(), target)
+        ways = _ways(file.fileno(), target, end - start)
         while start < end:
             size = min(end - start, STEP_BYTES)
             try:
@@ -61,10 +61,11 @@ def copy_range(source: str, target: Any, start: int, end: int) -> Iterator[int]:
             yield copied
 
 
-def _ways(source: int, target: Any) -> list[Copy]:
-    """How bytes can be copied, best first."""
+def _ways(source: int, target: Any, size: int) -> list[Copy]:
+    """How so many bytes can be copied, best first."""
     ways: list[Copy] = [_through_memory]
-    if isinstance(target, DirectFile):
+    # A small file was written into the page cache, and would have to go to the disk before it could be read from there.
+    if isinstance(target, DirectFile) and size > BUFFER_BYTES:
         if hasattr(os, "sendfile"):
             ways.insert(0, _by_kernel(lambda source, file, start, size: os.sendfile(file, source, start, size)))
         if hasattr(os, "copy_file_range"):

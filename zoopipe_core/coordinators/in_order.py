@@ -32,7 +32,7 @@ class InOrder:
         self._lock = threading.Lock()
         self._ready: set[int] = set()
         self._is_running = False
-        self._failed = False
+        self._error: BaseException | None = None
         self.count = 0
         """How many were done."""
 
@@ -42,8 +42,8 @@ class InOrder:
         Raises:
             BaseException: what the work has raised.
         """
-        if self._failed:
-            self.wait()
+        if self._error is not None:
+            raise self._error
         with self._lock:
             self._ready.add(index)
             if self._is_running or self.count not in self._ready:
@@ -62,8 +62,8 @@ class InOrder:
                     self._ready.remove(self.count)
                 self._work(self.count)
                 self.count += 1
-        except BaseException:
-            self._failed = True
+        except BaseException as error:
+            self._error = error
             raise
 
     def wait(self) -> None:
@@ -73,6 +73,8 @@ class InOrder:
             BaseException: what the work has raised.
         """
         self._background.wait()
+        if self._error is not None:
+            raise self._error
 
     def end(self) -> None:
         """Let what is under way come to its end; harmless if done already."""
