@@ -218,10 +218,17 @@ class ZooPipeParallelOperator(LoadOperator):
         attempt = context["ti"].try_number
         pipe = self.finished(self.pipe.build(self.renderer(context)), context)
         name = detached_name(pipe.load_id, attempt)
-        with self._detached() as cluster:
-            if attempt > 1:  # its task has failed; if the load itself has not, it would be in the way
-                cluster.stop(detached_name(pipe.load_id, attempt - 1))
-            cluster.start(name, pipe, self.workers, self.merge, self.retries_per_shard, self.dependencies)
+        may_run = False
+        try:
+            with self._detached() as cluster:
+                if attempt > 1:  # its task has failed; if the load itself has not, it would be in the way
+                    cluster.stop(detached_name(pipe.load_id, attempt - 1))
+                may_run = True
+                cluster.start(name, pipe, self.workers, self.merge, self.retries_per_shard, self.dependencies)
+        except BaseException as error:  # such as a timeout, while the load has begun
+            if may_run:
+                self._give_up(name, context, error)
+            raise
         self.log.info("the load goes on as %s on the %s cluster", name, self.engine)
         self.defer(
             trigger=DetachedLoadTrigger(str(self.engine), self.cluster, name, self.poll_seconds),
@@ -250,15 +257,23 @@ class ZooPipeParallelOperator(LoadOperator):
         """As for any operator; a load that is given up, such as for a timeout, is undone, and leaves its report."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
-        except (TaskDeferralError, TaskDeferralTimeout):
+        except (TaskDeferralError, TaskDeferralTimeout) as error:
             pipe = self.finished(self.pipe.build(self.renderer(context)), context)
-            with self._detached() as cluster:
-                state = end_detached(cluster, detached_name(pipe.load_id, context["ti"].try_number))
-            if state is not None:
-                load = EndedLoad(state)
-                self._push(load, context)
-                self._log(load)
+            self._give_up(detached_name(pipe.load_id, context["ti"].try_number), context, error)
             raise
+
+    def _give_up(self, name: str, context: Context, error: BaseException) -> None:
+        """Have a load undone that nobody waits for any more, for `error`, and keep its report."""
+        try:
+            with self._detached() as cluster:
+                state = end_detached(cluster, name)
+        except Exception as second:  # noqa: BLE001  kept as a note of what ended the task
+            error.add_note(f"the load {name} may go on, since it cannot be told to end: {second}")
+            return
+        if state is not None:
+            load = EndedLoad(state)
+            self._push(load, context)
+            self._log(load)
 
     def _detached(self) -> DetachedLoads:
         from zoopipe_core.detached import open_detached

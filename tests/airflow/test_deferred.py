@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import zoopipe_core.detached
-from zoopipe_airflow import ZooPipeParallelOperator, triggers
+from zoopipe_airflow import ZooPipeParallelOperator, deferring, triggers
 from zoopipe_airflow.triggers import DetachedLoadTrigger
 from zoopipe_core import Pipe, PipeReport, PipeStatus
 from zoopipe_core.detached import DetachedLoads, DetachedState
@@ -20,8 +20,9 @@ ENDED = DetachedState(PipeReport(status=PipeStatus.COMPLETED, loaded_rows=7))
 class Cluster(DetachedLoads):
     """Says one thing after the other of the only load that there is, and then the last one again and again."""
 
-    def __init__(self, *says: DetachedState | Exception | None) -> None:
-        self.says = list(says)
+    def __init__(self, *says: DetachedState | Exception | None, fails: BaseException | None = None) -> None:
+        self.says, self.fails = list(says), fails
+        self.stopped: list[str] = []
         self.forgotten: list[str] = []
 
     def look(self, name: str) -> DetachedState | None:
@@ -33,9 +34,12 @@ class Cluster(DetachedLoads):
     def forget(self, name: str) -> None:
         self.forgotten.append(name)
 
-    def _start(self, name: str, order: Any, first: DetachedState) -> None: ...
+    def _start(self, name: str, order: Any, first: DetachedState) -> None:
+        if self.fails is not None:
+            raise self.fails
 
-    def stop(self, name: str) -> None: ...
+    def stop(self, name: str) -> None:
+        self.stopped.append(name)
 
     def close(self) -> None: ...
 
@@ -83,6 +87,43 @@ def test_a_load_that_the_cluster_has_lost_fails_its_task(monkeypatch: pytest.Mon
     with pytest.raises(LoadFailedError):
         operator.conclude({"ti": task}, event)  # type: ignore[typeddict-item]
     assert len(cluster.forgotten) == 1
+
+
+class _Timeout(BaseException):
+    """As Airflow's own, which is no Exception either."""
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_task_that_is_ended_while_its_load_begins_leaves_none_that_nobody_waits_for(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    undone = DetachedState(PipeReport(status=PipeStatus.ABORTED))
+    says = [RUNNING, undone] if answers else [EngineError("no answer")]
+    cluster = Cluster(*says, fails=_Timeout("20 s"))
+    monkeypatch.setattr(zoopipe_core.detached, "open_detached", lambda kind, address: cluster)
+    monkeypatch.setattr(deferring, "POLL_SECONDS", 0.0)
+    operator = ZooPipeParallelOperator(
+        task_id="load", pipe=lambda: Pipe("users.csv", None), workers=2, engine="dask", deferrable=True
+    )
+    pushed: dict[str, Any] = {}
+    task = SimpleNamespace(
+        dag_id="dag",
+        task_id="load",
+        run_id="run",
+        map_index=-1,
+        try_number=1,
+        xcom_push=lambda key, value: pushed.update({key: value}),
+    )
+    with pytest.raises(_Timeout) as raised:
+        operator.execute({"ti": task})  # type: ignore[typeddict-item]
+    assert len(cluster.stopped) == 1
+    if answers:
+        assert cluster.forgotten == cluster.stopped
+        assert pushed["report"]["status"] == "aborted"
+    else:
+        assert raised.value.__notes__ == [
+            f"the load {cluster.stopped[0]} may go on, since it cannot be told to end: no answer"
+        ]
 
 
 def test_only_what_runs_on_a_cluster_can_be_deferred() -> None:

@@ -35,7 +35,7 @@ def users_when_told():
 
 DAGS = {
     "loads_on_dask": ("dask", {}),
-    "loads_on_dask_in_time": ("dask", {"execution_timeout": timedelta(seconds=20)}),
+    "loads_on_dask_in_time": ("dask", {"execution_timeout": timedelta(seconds=40)}),
     "loads_on_ray": ("ray", {}),
 }
 for dag_id, (engine, options) in DAGS.items():
