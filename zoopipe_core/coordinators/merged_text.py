@@ -25,13 +25,13 @@ class MergedCSV(MergedFile):
 
     adapter: CSVOutputAdapter
 
-    def part(self, index: int, count: int) -> OutputAdapter:
-        return CSVPart(self._at(self.path(index)))
-
     def __init__(self, adapter: CSVOutputAdapter) -> None:
         super().__init__(adapter)
         self._first: PartNote | None = None  # of the first part that has rows; what is written has its columns
         self._empty: PartNote | None = None
+
+    def part(self, index: int, count: int) -> OutputAdapter:
+        return CSVPart(self._at(self.path(index)))
 
     def _add(self, result: AtomicFile, part: str) -> None:
         note = PartNote.read(part)
