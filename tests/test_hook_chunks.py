@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from unittest import mock
 
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tests.test_hooks import Columns, Each, load
 from zoopipe_core import EntryStatus
+from zoopipe_core.batches.objects import is_compiled
 from zoopipe_core.hooking import after
+from zoopipe_core.kernels import native
 
 
 class Row(BaseModel):
@@ -89,6 +92,32 @@ def test_chunks_change_nothing(plan: list[tuple[dict[str, Any], str]], adds: dic
         return repr((done.rows, done.rejects, report.added_rows, report.filtered_rows, report.rejected_rows))
 
     assert outcome(chunk) == outcome(1000)
+
+
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    plan=st.lists(st.tuples(CHANGES, FATES), min_size=1, max_size=9),
+    adds=st.sampled_from([{}, {"new": str}, {"name": int, "new": float}]),
+    chunk=st.integers(1, 4),
+)
+def test_compiled_kernels_change_nothing(
+    compiled_kernels: Path, plan: list[tuple[dict[str, Any], str]], adds: dict[str, type], chunk: int
+) -> None:
+    assert native.load()
+    rows = [{"number": n, "name": f"n{n}" if n % 3 else None} for n in range(len(plan))]
+
+    def outcome() -> Any:
+        with mock.patch.object(after, "CHUNK_ROWS", chunk):
+            done = load(rows, Row, post_validation_hooks=[hook_of(plan, adds), Each(lambda entry: entry)])
+        return repr((done.rows, done.rejects, done.report.added_rows, done.report.filtered_rows))
+
+    assert is_compiled()
+    compiled = outcome()
+    with ExitStack() as stack:
+        for declared in native.kernels().values():
+            stack.enter_context(mock.patch.object(declared, "native", None))
+        assert not is_compiled()
+        assert outcome() == compiled
 
 
 def test_what_is_left_alone_stays_the_array_that_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

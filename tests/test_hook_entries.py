@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.schema.oracle import text_batch
-from zoopipe_core.hooking.entries import RawRows, validated_entries
+from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.hooking.entries import Opened, RawRows
 from zoopipe_core.hooking.interpreter import TURN_SECONDS, paused_gc, short_turns
 from zoopipe_core.hooks import EntryStatus
 
@@ -21,7 +22,8 @@ from zoopipe_core.hooks import EntryStatus
 def lazy(place: int = 1, metadata: dict[str, Any] | None = None) -> Any:
     raw = RawRows(text_batch({"id": ["1", "2"], "name": ["a", "b"]}), None, np.array([0, place]))
     notes = {} if metadata is None else {2: metadata}
-    return validated_entries([1, 2], [1, 2], [{"id": 1}, {"id": 2}], raw, notes)[1]
+    batch = ModelBatch.from_rows([{"id": 1}, {"id": 2}], {})
+    return Opened(batch, np.array([1, 2]), raw, notes).shown().entries[1]
 
 
 def plain() -> dict[str, Any]:

@@ -6,7 +6,7 @@ writer wants arrays. `ModelBatch` converts a column the first time the other for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress, repeat
 from operator import is_
 from typing import Any, Final, TypeAlias
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zoopipe_core.batches.objects import list_of
 from zoopipe_core.batches.row_dicts import columns_of_dicts, dicts_of_columns
 from zoopipe_core.batches.source import RowNumbers, index_array, mask_array
 from zoopipe_core.batches.types import ColumnType, infer_column_type
@@ -165,21 +166,10 @@ class Column:
                 pass  # what fits no array is kept exactly, as Python values
         return Column(self.type, [*self.values, *values])
 
-    def holds(self, cells: Iterable[Any], places: Iterable[int] | None = None) -> bool:
-        """Whether `cells` are the very objects in `values` (at `places`), and so what the array holds.
-
-        Nothing is compared, since a value may have any idea of equality. False if the values were not made of an
-        array, or if they could have been changed since.
-        """
-        if not self._derived or self._values is None:
-            return False
-        values = self._values if places is None else map(self._values.__getitem__, places)
-        return all(map(is_, cells, values))
-
-    def without_values(self) -> Column:
-        """The column as its array alone, if it holds its values beside it."""
-        array = self.held_array
-        return self if array is None else Column(self.type, None, array)
+    def handed_out(self) -> list[Any] | None:
+        """The `values`, if they were made of an array and nobody can change them: who has them still has the array."""
+        values = list_of(self.values)
+        return values if self._derived else None
 
     def slice(self, start: int, stop: int) -> Column:
         """Rows ``start:stop``, in whichever form the column is held; arrays are not copied."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from zoopipe_core.batches.objects import TextBuilder, is_compiled, list_of
+
 __all__ = ["NAIVE_MICROSECONDS", "PLAIN_TYPES", "UTC_MICROSECONDS", "plain_array"]
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -50,6 +52,10 @@ def plain_array(kind: pa.DataType, values: Sequence[Any]) -> pa.Array | None:
     if known is None:
         return None
     python_type, fill, build = known
+    if python_type is str and is_compiled():
+        texts = TextBuilder(len(values))
+        if texts.extend(list_of(values)):
+            return texts.array()
     classes = set(map(type, values))
     if not classes <= {python_type, _NONE}:
         return None

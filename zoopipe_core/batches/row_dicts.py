@@ -9,10 +9,14 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from zoopipe_core.batches.objects import is_compiled, list_of, rows_of_cells
+
 __all__ = ["columns_of_dicts", "dicts_of_columns", "likely_keys"]
 
 MAX_LITERAL = 200
 """Columns up to which a function is made for them."""
+SPAN_ROWS = 256
+"""Rows that are made together."""
 
 
 def dicts_of_columns(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -27,10 +31,20 @@ def dicts_of_columns(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str,
     names, lists = tuple(columns), tuple(columns.values())
     if len(set(map(len, lists))) != 1:
         raise ValueError(f"the columns differ in length: {dict(zip(names, map(len, lists), strict=True))}")
+    plain = all(type(name) is str for name in names)
+    if plain and is_compiled():
+        return _in_spans({name: list_of(cells) for name, cells in columns.items()})
     rows = zip(*lists, strict=True)
-    if len(names) <= MAX_LITERAL and all(type(name) is str for name in names):
+    if len(names) <= MAX_LITERAL and plain:
         return _row_maker(names)(rows)
     return (dict(zip(names, cells, strict=True)) for cells in rows)
+
+
+def _in_spans(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, a few at a time, which stay in the processor's cache until they are taken."""
+    count = len(next(iter(columns.values())))
+    for start in range(0, count, SPAN_ROWS):
+        yield from rows_of_cells(columns, start, min(SPAN_ROWS, count - start))
 
 
 @lru_cache(maxsize=256)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic_core import from_json
 
+from zoopipe_core.batches.objects import integers_of, is_compiled, picked, texts_of
 from zoopipe_core.errors import UnsupportedValueError
 
 __all__ = ["python_values"]
 
 _EPOCH = dt.datetime(1970, 1, 1)
+_FIRST_DAY, _LAST_DAY = ((day - _EPOCH.date()).days for day in (dt.date.min, dt.date.max))
 _FARTHEST = dt.timedelta(hours=23, minutes=59)
 
 
@@ -36,7 +39,7 @@ def python_values(array: pa.Array) -> list[Any]:
     Raises:
         UnsupportedValueError: a cell holds what Python's own type cannot; `index` says where.
     """
-    convert = _converter(array.type)
+    convert = (_COMPILED.get(type(array)) if is_compiled() else None) or _converter(array.type)
     try:
         return convert(array)
     except _UNREADABLE:
@@ -96,6 +99,36 @@ def _datetimes(array: pa.Array) -> list[Any]:
 
 def _dates(array: pa.Array) -> list[Any]:
     return _through_numpy(array, np.dtype(np.int32), "D", dt.date)
+
+
+def _dates_of_a_span(array: pa.Array) -> list[Any]:
+    """Dates that lie near each other out of a table; others as ever."""
+    data = array.buffers()[1]
+    if data is not None and array.null_count == 0 and len(array):
+        days = np.frombuffer(data, np.int32, array.offset + len(array))[array.offset :]
+        lowest, highest = int(days.min()), int(days.max())
+        first, last = lowest // _SPAN_DAYS, highest // _SPAN_DAYS
+        if last - first < _SPANS and lowest >= _FIRST_DAY and highest <= _LAST_DAY:
+            return picked(array, _span_of_dates(first, last), first * _SPAN_DAYS)
+    return _dates(array)
+
+
+_COMPILED: dict[type, Callable[[pa.Array], list[Any]]] = {
+    pa.Date32Array: _dates_of_a_span,
+    pa.Int64Array: integers_of,
+    pa.StringArray: texts_of,
+}
+"""Class of an array -> what makes Python values of it where there are compiled kernels."""
+
+
+_SPAN_DAYS, _SPANS = 1024, 16
+"""A column of dates within some 45 years takes them from a table, which is kept for the columns to come."""
+
+
+@lru_cache(maxsize=8)
+def _span_of_dates(first: int, last: int) -> list[Any]:
+    days = np.arange(first * _SPAN_DAYS, (last + 1) * _SPAN_DAYS)
+    return days.astype("datetime64[D]").tolist()
 
 
 def _through_numpy(array: pa.Array, stored: np.dtype[Any], unit: str, wanted: type) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -17,9 +16,9 @@ from zoopipe_core.batches.source import RowNumbers, SourceBatch
 from zoopipe_core.batches.types import ColumnType, column_type_of
 from zoopipe_core.errors import UnsupportedValueError
 from zoopipe_core.hooking.columns import checked, kept, same_memory
-from zoopipe_core.hooking.entries import RawRows, metadata_of, validated_entries
+from zoopipe_core.hooking.entries import Opened, RawRows, metadata_of
 from zoopipe_core.hooking.gathering import Gathering
-from zoopipe_core.hooking.rows import Misuse, Naming, Shown, errors_of, run_row_hook
+from zoopipe_core.hooking.rows import Misuse, Naming, errors_of, run_row_hook
 from zoopipe_core.hooks import BaseHook, ColumnHook, Entry, Hook, Store
 from zoopipe_core.schema.rejecting import reject_rows
 from zoopipe_core.schema.validate import Validated
@@ -27,8 +26,8 @@ from zoopipe_core.schema.validate import Validated
 __all__ = ["AfterValidation", "PostHooked", "added_types"]
 
 CHUNK_ROWS = 2**10
-"""Rows that are Python objects at a time. Their dicts and values take some 1.5 MB, which a core has in its own cache:
-of 4,096 rows each took a tenth longer, of 16,384 a third."""
+"""Rows that are Python objects at a time: few enough to stay in a core's cache, more or less, and enough for what a
+chunk costs whatever its size. Of 256 rows each and of 16,384 each took longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +78,16 @@ class AfterValidation:
 
     def run_rows(self, hooks: Sequence[BaseHook], store: Store, naming: Naming) -> None:
         """Rows to entries and back to columns, a chunk at a time, which stays in the processor's cache meanwhile."""
-        good, all_ids = self._good, self._ids
+        good = self._good
         gathering = Gathering(good, {name: kind for hook in hooks for name, kind in added_types(hook).items()})
         ids, numbers, metadata = [], [], {}
         failed: list[tuple[Entry, BaseHook]] = []
         for start in range(0, good.num_rows, CHUNK_ROWS):
-            chunk = good.slice(start, start + CHUNK_ROWS)
-            given = self._shown(chunk, all_ids[start : start + CHUNK_ROWS])
-            shown = given
-            for hook in hooks:
-                if not shown.ids:
-                    break
-                with naming(hook, chunk.rows):
-                    outcome = run_row_hook(hook, shown, "validated_data", store, self._new_ids)
-                    failed.extend((entry, hook) for entry in outcome.failed)
-                    self._filtered += outcome.filtered
-                    self._added += outcome.added
-                    shown = outcome.going
-            records = cast(list[dict[str, Any]], list(map(itemgetter("validated_data"), shown.entries)))
-            gathering.add(chunk, records, None if shown.ids is given.ids else _places(given.ids, shown.ids))
-            ids.append(shown.ids)
-            numbers.append(shown.positions)
-            metadata.update(metadata_of(shown.entries))
+            # Returns none of the Python objects: they are gone before the next rows are made, in the same memory.
+            known, positions, notes = self._run_chunk(start, hooks, store, naming, gathering, failed)
+            ids.append(known)
+            numbers.append(positions)
+            metadata.update(notes)
         with naming(hooks[-1], good.rows):
             columns = gathering.columns()
             _check_names(columns)
@@ -108,12 +95,38 @@ class AfterValidation:
         self._known_ids, self._metadata = _joined(ids), metadata
         self._good = ModelBatch(columns, _joined(numbers), good.source)
 
-    def _shown(self, chunk: ModelBatch, ids: RowNumbers) -> Shown:
-        places = np.where(ids > 0, ids - self._first, -1)
-        raw = RawRows(self._source, self._wanted, places)
-        identities, numbers = ids.tolist(), chunk.rows.tolist()
-        entries = validated_entries(identities, numbers, chunk.dicts(), raw, self._metadata)
-        return Shown(entries, identities, numbers)
+    def _run_chunk(
+        self,
+        start: int,
+        hooks: Sequence[BaseHook],
+        store: Store,
+        naming: Naming,
+        gathering: Gathering,
+        failed: list[tuple[Entry, BaseHook]],
+    ) -> tuple[list[int], list[int], dict[int, dict[str, Any]]]:
+        """Rows from `start` on; the ids, positions and notes of those that go on, which are in `gathering` then."""
+        chunk = self._good.slice(start, start + CHUNK_ROWS)
+        opened = self._opened(chunk, self._ids[start : start + CHUNK_ROWS])
+        given = shown = opened.shown()
+        for hook in hooks:
+            if not shown.ids:
+                break
+            with naming(hook, chunk.rows):
+                outcome = run_row_hook(hook, shown, "validated_data", store, self._new_ids)
+                failed.extend((entry, hook) for entry in outcome.failed)
+                self._filtered += outcome.filtered
+                self._added += outcome.added
+                shown = outcome.going
+        rows = shown.rows
+        if rows is None:
+            rows = cast(list[dict[str, Any]], [entry["validated_data"] for entry in shown.entries])
+        places = None if shown.ids is given.ids else _places(given.ids, shown.ids)
+        gathering.add(rows, opened.cells, start, places)
+        return shown.ids, shown.positions, metadata_of(shown.entries) if shown.noted else {}
+
+    def _opened(self, chunk: ModelBatch, ids: RowNumbers) -> Opened:
+        raw = RawRows(self._source, self._wanted, np.where(ids > 0, ids - self._first, -1))
+        return Opened(chunk, ids, raw, self._metadata)
 
     def _reject(self, failed: Sequence[tuple[Entry, BaseHook]]) -> None:
         if not failed:

@@ -13,11 +13,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.batches.objects import EntryMaker, is_compiled, list_of
 from zoopipe_core.batches.source import RowNumbers, SourceBatch
-from zoopipe_core.hooking.rows import raw_rows
+from zoopipe_core.hooking.rows import Shown, raw_rows
 from zoopipe_core.hooks import Entry, EntryStatus
 
-__all__ = ["RawRows", "metadata_of", "validated_entries"]
+__all__ = ["Opened", "RawRows", "metadata_of", "validated_entries"]
 
 LATER = ("raw_data", "errors", "metadata")
 """What is made when it is looked at."""
@@ -56,29 +58,58 @@ def _taken(source: SourceBatch, places: RowNumbers) -> SourceBatch:
     return replace(source, columns=source.take(places), rows=source.rows[places], objects=objects)
 
 
-def validated_entries(
-    ids: Sequence[int],
-    positions: Sequence[int],
-    rows: Iterable[dict[str, Any]],
-    raw: RawRows,
-    metadata: Mapping[int, dict[str, Any]],
-) -> list[Entry]:
-    """The entries of accepted rows.
+class Opened:
+    """Accepted rows whose cells are Python objects.
 
-    `rows` are their ``validated_data``, `raw` knows their ``raw_data``, `metadata` has the notes on some of them, by
-    id.
+    Args:
+        batch: the rows.
+        ids: int64 (n,), their ids.
+        raw: knows their ``raw_data``.
+        metadata: the notes on some rows, by id.
+
+    Attributes:
+        cells: name -> the cells of a column, of those whose every object stands for itself: who has the very objects
+            has the column.
     """
-    status = EntryStatus.VALIDATED
+
+    def __init__(
+        self, batch: ModelBatch, ids: RowNumbers, raw: RawRows, metadata: Mapping[int, dict[str, Any]]
+    ) -> None:
+        self._batch, self._raw, self._metadata = batch, raw, metadata
+        self._ids, self._positions = ids.tolist(), batch.rows.tolist()
+        self._columns = {name: list_of(column.values) for name, column in batch.columns.items()}
+        handed_out = {name: column.handed_out() for name, column in batch.columns.items()}
+        self.cells = {name: cells for name, cells in handed_out.items() if cells is not None}
+        has_gaps = any(column.has_gaps for column in batch.columns.values())
+        self._compiled = is_compiled() and bool(self._columns) and not has_gaps
+
+    def shown(self) -> Shown:
+        """The rows as entries."""
+        ids, positions = self._ids, self._positions
+        if self._compiled:
+            entries = cast(list[Entry], _MAKER.entries(ids, positions, self._columns, self._raw))
+        else:
+            entries = validated_entries(ids, positions, self._batch.dicts(), self._raw)
+        if self._metadata:
+            for identity, entry in zip(ids, entries, strict=True):
+                if identity in self._metadata:
+                    entry["metadata"] = self._metadata[identity]
+        return Shown(entries, ids, positions)
+
+
+def validated_entries(
+    ids: Sequence[int], positions: Sequence[int], rows: Iterable[dict[str, Any]], raw: RawRows
+) -> list[Entry]:
+    """The entries of accepted rows, made in Python.
+
+    `rows` are their ``validated_data``, `raw` has their ``raw_data``.
+    """
     entries = [
-        _LazyEntry(id=identity, position=position, status=status, validated_data=data)
+        _LazyEntry(id=identity, position=position, status=EntryStatus.VALIDATED, validated_data=data)
         for identity, position, data in zip(ids, positions, rows, strict=True)
     ]
     for index, entry in enumerate(entries):
         entry.raw, entry.index = raw, index
-    if metadata:
-        for identity, entry in zip(ids, entries, strict=True):
-            if identity in metadata:
-                entry["metadata"] = metadata[identity]
     return cast(list[Entry], entries)
 
 
@@ -170,3 +201,12 @@ class _LazyEntry(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, ({**self},)
+
+
+_MAKER = EntryMaker(
+    _LazyEntry,
+    {"id": 0, "position": 0, "status": EntryStatus.VALIDATED, "validated_data": None},
+    ("id", "position", "validated_data"),
+    number="index",
+    source="raw",
+)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from zoopipe_core.batches.model import ModelBatch
+from zoopipe_core.batches.objects import is_compiled, rows_of_entries
 from zoopipe_core.batches.row_dicts import dicts_of_columns
 from zoopipe_core.batches.source import JSON_COLUMN, RowNumbers, SourceBatch, SourceKind, number_rows
 from zoopipe_core.batches.types import STRING, ColumnType
@@ -59,11 +60,15 @@ class Shown:
     Attributes:
         entries: as a hook gets them, or gave them back.
         ids, positions: what `Entry` calls so.
+        rows: the dict of each entry that the hook was asked for, if they were looked up already.
+        noted: whether an entry may have ``metadata``.
     """
 
     entries: list[Entry]
     ids: list[int]
     positions: list[int]
+    rows: list[dict[str, Any]] | None = None
+    noted: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,10 +95,17 @@ def run_row_hook(hook: BaseHook, shown: Shown, data: str, store: dict[str, Any],
         Misuse: it did not return a list of entries.
     """
     returned = hook.execute(shown.entries, store)
+    if isinstance(returned, list) and is_compiled():
+        # A list of its own, which a hook with a thread of its own cannot change meanwhile.
+        held = list(returned)
+        found = rows_of_entries(held, [*_KEYS, data, "metadata"], shown.ids, shown.positions, _STATUSES)
+        if found is not None:
+            rows, noted = found
+            return Outcome(replace(shown, entries=held, rows=rows, noted=noted), [])
     if not isinstance(returned, list) or not all(issubclass(kind, dict) for kind in set(map(type, returned))):
         raise Misuse(f"execute has to return a list of entries, not {_kind_of(returned)}")
     if _all_go_on(shown, returned, data):
-        return Outcome(replace(shown, entries=returned), [])
+        return Outcome(replace(shown, entries=returned, rows=None, noted=True), [])
     positions = dict(zip(shown.ids, shown.positions, strict=True))
     going = Shown([], [], [])
     outcome = Outcome(going, [])
@@ -120,7 +132,9 @@ def run_row_hook(hook: BaseHook, shown: Shown, data: str, store: dict[str, Any],
     return outcome
 
 
-_NOT_FAILED = frozenset({EntryStatus.PENDING, EntryStatus.VALIDATED})
+_KEYS = ("id", "position", "status")
+_STATUSES = [EntryStatus.PENDING, EntryStatus.VALIDATED]
+_NOT_FAILED = frozenset(_STATUSES)
 
 
 def _all_go_on(shown: Shown, entries: list[Entry], data: str) -> bool:

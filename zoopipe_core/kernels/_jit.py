@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 __all__ = [
     "BYTES",
     "DEVICES",
+    "DICT",
     "FLOAT64",
     "FLOAT64_SCALAR",
     "FLOAT64_VALUES",
@@ -25,6 +26,9 @@ __all__ = [
     "INT64_SCALAR",
     "INT64_VALUES",
     "KERNELS",
+    "LIST",
+    "OBJECT",
+    "OBJECTS",
     "OFFSETS",
     "SURE",
     "UINT8",
@@ -62,6 +66,12 @@ FLOAT64_VALUES = ("float64", False)
 """Read only, as the columns of typed sources are."""
 INT64_SCALAR = ("int64", None)
 FLOAT64_SCALAR = ("float64", None)
+OBJECT = ("object", None)
+"""Any Python object, which the function gets as its address; only for kernels over objects."""
+LIST = ("list", None)
+DICT = ("dict", None)
+"""Objects of just this class, which functions of the C interface take for granted."""
+OBJECTS = {OBJECT, LIST, DICT}
 
 Parameter = tuple[str, bool | None]
 
@@ -73,20 +83,28 @@ class Kernel:
     Attributes:
         function: the Python function.
         signature: one `Parameter` for each argument.
+        over_objects: it makes or reads Python objects, by `cpython`, takes scalars and objects and gives an int64. It
+            holds the GIL; the others run beside Python.
         native: the compiled function, once `native` has loaded it.
     """
 
-    function: Callable[..., None]
+    function: Callable[..., int | None]
     signature: tuple[Parameter, ...]
+    over_objects: bool = False
     name: str = field(init=False)
-    native: Callable[..., None] | None = field(default=None, init=False)
+    native: Callable[..., int | None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.name = f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
 
-    def __call__(self, *arguments: Any) -> None:
-        """Run it: compiled if it was loaded, else as Python, on the same arrays."""
-        (self.native or self.function)(*arguments)
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it: compiled if it was loaded, else as Python, on the same arrays or objects."""
+        if self.native is not None:
+            return self.native(*arguments)
+        if self.over_objects:
+            kinds = zip(arguments, self.signature, strict=True)
+            arguments = tuple(id(given) if parameter in OBJECTS else given for given, parameter in kinds)
+        return self.function(*arguments)
 
 
 KERNELS: dict[str, Kernel] = {}
@@ -96,7 +114,7 @@ DEVICES: list[Callable[..., Any]] = []
 """Functions that kernels call for each cell; compiled into them."""
 
 
-def kernel(*signature: Parameter) -> Callable[[Callable[..., None]], Kernel]:
+def kernel(*signature: Parameter, over_objects: bool = False) -> Callable[[Callable[..., int | None]], Kernel]:
     """Declare a kernel.
 
     >>> @kernel(INT64, INT64)
@@ -105,8 +123,8 @@ def kernel(*signature: Parameter) -> Callable[[Callable[..., None]], Kernel]:
     ...         out[i] = values[i] * 2
     """
 
-    def declare(function: Callable[..., None]) -> Kernel:
-        declared = Kernel(function, signature)
+    def declare(function: Callable[..., int | None]) -> Kernel:
+        declared = Kernel(function, signature, over_objects)
         KERNELS[declared.name] = declared
         return declared
 

@@ -25,7 +25,8 @@ from typing import Any
 
 from zoopipe_core.errors import KernelError
 from zoopipe_core.kernels import cache, native
-from zoopipe_core.kernels._jit import DEVICES, Kernel, Parameter
+from zoopipe_core.kernels._jit import DEVICES, OBJECTS, Kernel, Parameter
+from zoopipe_core.kernels.image import IMPORTS
 from zoopipe_core.kernels.target import target_cpu
 
 __all__ = ["compile_kernels"]
@@ -207,10 +208,13 @@ def _compile(declared: Kernel) -> tuple[str, str]:
 
     def numba_type(parameter: Parameter) -> Any:
         dtype, writable = parameter
+        if parameter in OBJECTS:
+            return types.int64  # its address
         kind = getattr(types, dtype)
         return kind if writable is None else types.Array(kind, 1, "C", readonly=not writable)
 
-    signature = types.void(*map(numba_type, declared.signature))
+    result = types.int64 if declared.over_objects else types.void
+    signature = result(*map(numba_type, declared.signature))
     # Without the wrappers for Python and C there is nothing in it that needs Numba or Python at run time.
     dispatcher = _njit(declared.function, signature, no_cpython_wrapper=True, no_cfunc_wrapper=True)
     (compiled,) = dispatcher.signatures
@@ -235,7 +239,7 @@ def _strip(module: Any, kept: set[str]) -> None:
     missing = [
         value.name
         for value in (*module.functions, *module.global_variables)
-        if value.is_declaration and not value.name.startswith("llvm.")
+        if value.is_declaration and not value.name.startswith("llvm.") and value.name not in IMPORTS
     ]
     if missing:
         raise KernelError(f"kernels allocate nothing and raise nothing, but these need {', '.join(sorted(missing))}")

@@ -20,12 +20,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from zoopipe_core.kernels.cpython import CALLS
+
 __all__ = ["Image", "link"]
 
 logger = logging.getLogger(__name__)
 
-IMPORTS = frozenset({"memcmp", "memcpy", "memmove", "memset"})
-"""What compilers call of their own accord; the C library of the process has them."""
+IMPORTS = frozenset({"memcmp", "memcpy", "memmove", "memset", *(call.symbol for call in CALLS.values())})
+"""What the process has: what compilers call of their own accord, of the C library, and Python's C interface."""
 
 _IDENT = b"\x7fELF\x02\x01\x01"  # 64 bits, little-endian, version 1
 _RELOCATABLE, _X86_64 = 1, 62

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from zoopipe_core.errors import KernelError
-from zoopipe_core.kernels import cache
-from zoopipe_core.kernels._jit import KERNELS, Kernel
+from zoopipe_core.kernels import cache, cpython
+from zoopipe_core.kernels._jit import DICT, KERNELS, LIST, OBJECTS, Kernel
 from zoopipe_core.kernels.image import link
 
 __all__ = ["FAMILIES", "import_families", "is_disabled", "kernels", "load", "prototype"]
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 FAMILIES = (
     "cells", "emit", "fields", "format_floats", "format_numbers", "format_temporal", "format_text", "format_uuids",
-    "json_numbers", "json_scan", "json_strings", "numbers", "patterns", "probe", "records", "rows", "sha256",
+    "json_numbers", "json_scan", "json_strings", "numbers", "objects", "patterns", "probe", "records", "rows", "sha256",
     "temporal", "text", "uuids",
 )  # fmt: skip
 """The modules with kernels, all of which are compiled together."""
@@ -135,11 +135,15 @@ def _install(compiled: cache.Compiled) -> None:
     addresses = _map_code(compiled.code, compiled.symbols)
     ready = {text: _callable(kernel, addresses[text]) for text, kernel in declared.items()}
     _check(probe.tell, ready[prototype(probe.tell)], probe.examples)
+    over_objects = cpython.is_supported()
+    if over_objects and ready[prototype(probe.tell_objects)](*probe.objects()) != probe.FOUND:
+        raise KernelError("Python's objects do not look as compiled kernels expect")
     for text, kernel in declared.items():
-        kernel.native = ready[text]
+        if over_objects or not kernel.over_objects:
+            kernel.native = ready[text]
 
 
-def _check(declared: Kernel, native: Callable[..., None], examples: Callable[[], tuple[Any, ...]]) -> None:
+def _check(declared: Kernel, native: Callable[..., int | None], examples: Callable[[], tuple[Any, ...]]) -> None:
     expected, found = examples(), examples()
     declared.function(*expected)
     native(*found)
@@ -184,10 +188,12 @@ def _loaded_by_llvm(code: bytes, symbols: dict[str, str]) -> dict[str, int]:
 # ---- calling ------------------------------------------------------------------------------------------------------
 
 
-def _callable(declared: Kernel, address: int) -> Callable[..., None]:
+def _callable(declared: Kernel, address: int) -> Callable[..., int | None]:
+    if declared.over_objects:
+        return _callable_with_objects(declared, address)
     name = declared.name
-    parameters = [(np.dtype(dtype), writable) for dtype, writable in declared.signature]
     native: Callable[..., int] | None = None
+    parameters = [(np.dtype(dtype), writable) for dtype, writable in declared.signature]
 
     def call(*arguments: Any) -> None:
         nonlocal native
@@ -202,8 +208,33 @@ def _callable(declared: Kernel, address: int) -> Callable[..., None]:
     return call
 
 
+def _callable_with_objects(declared: Kernel, address: int) -> Callable[..., int]:
+    name = declared.name
+    classes = {LIST: list, DICT: dict}
+    kinds = [(place, classes[kind]) for place, kind in enumerate(declared.signature) if kind in classes]
+    native: Callable[..., int] | None = None
+
+    def call(*arguments: Any) -> int:
+        nonlocal native
+        if native is None:
+            native = _function_at(address, declared)
+        for place, kind in kinds:
+            if type(arguments[place]) is not kind:
+                raise TypeError(f"the kernel {name} takes a {kind.__name__}, not a {type(arguments[place]).__name__}")
+        result, error = ctypes.c_int64(), ctypes.c_void_p()
+        status = native(ctypes.addressof(result), ctypes.addressof(error), *arguments)
+        if status:
+            raise KernelError(f"the kernel {name} ended with status {status}")
+        return result.value
+
+    return call
+
+
 def _function_at(address: int, declared: Kernel) -> Callable[..., int]:
     words: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
+    if declared.over_objects:
+        words.extend(ctypes.py_object if kind in OBJECTS else ctypes.c_int64 for kind in declared.signature)
+        return ctypes.PYFUNCTYPE(ctypes.c_int32, *words)(address)
     for dtype, writable in declared.signature:
         if writable is None:
             words.append(ctypes.c_int64 if dtype == "int64" else ctypes.c_double)

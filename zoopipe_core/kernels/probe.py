@@ -1,8 +1,8 @@
-"""A kernel that computes nothing of use: it shows whether machine code gets what Python hands it.
+"""Kernels that compute nothing of use: they show whether machine code gets what Python hands it.
 
 How Numba passes an array is not laid down anywhere and may change with its version. The probe takes every kind of
 parameter that kernels have, and tells what arrived; a set of compiled kernels whose probe tells otherwise than its
-Python form is not used.
+Python form is not used. Another one takes Python objects, and tells whether they look as they should.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from zoopipe_core.kernels._jit import (
     BYTES,
+    DICT,
     FLOAT64,
     FLOAT64_SCALAR,
     FLOAT64_VALUES,
@@ -20,6 +21,8 @@ from zoopipe_core.kernels._jit import (
     INT64,
     INT64_SCALAR,
     INT64_VALUES,
+    LIST,
+    OBJECT,
     OFFSETS,
     UINT8,
     UINT32,
@@ -27,8 +30,9 @@ from zoopipe_core.kernels._jit import (
     UINT64_TABLE,
     kernel,
 )
+from zoopipe_core.kernels.cpython import class_of, dict_get, list_get
 
-__all__ = ["examples", "tell"]
+__all__ = ["FOUND", "examples", "objects", "tell", "tell_objects"]
 
 
 @kernel(
@@ -86,3 +90,26 @@ def examples() -> tuple[Any, ...]:
         np.zeros(10, np.float64),
         np.zeros(11, np.uint32),
     )
+
+
+FOUND = 0b111
+"""What `tell_objects` gives for `objects`."""
+
+
+@kernel(OBJECT, LIST, DICT, INT64_SCALAR, over_objects=True)
+def tell_objects(instance: Any, items: Any, known: Any, index: Any) -> int:
+    """A bit for each place where the object, or its class, was found."""
+    found = 0
+    if class_of(instance) == list_get(items, 0):
+        found |= 0b001
+    if dict_get(known, list_get(items, 1)) == instance:
+        found |= 0b010
+    if list_get(items, index) == instance:
+        found |= 0b100
+    return found
+
+
+def objects() -> tuple[Any, ...]:
+    """Arguments for `tell_objects`."""
+    instance = object()
+    return instance, [object, "key", instance], {"key": instance}, 2
