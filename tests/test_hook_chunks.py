@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given
@@ -58,6 +59,15 @@ CHANGES = st.dictionaries(
 FATES = st.sampled_from(["keep", "keep", "keep", "drop", "fail", "add", "twice"])
 
 
+def remade(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same batch, in columns of their own."""
+    return pa.RecordBatch.from_arrays([pa.concat_arrays([array]) for array in batch.columns], schema=batch.schema)
+
+
+REMADE = Columns(lambda batch: remade(pa.concat_batches([batch, batch])).slice(0, batch.num_rows))
+"""Behind it, columns are held as arrays, whose cells are told from others."""
+
+
 def hook_of(plan: list[tuple[dict[str, Any], str]], adds: dict[str, type]) -> Each:
     def change(entry: Any) -> Any:
         row = entry["validated_data"]
@@ -81,13 +91,16 @@ def hook_of(plan: list[tuple[dict[str, Any], str]], adds: dict[str, type]) -> Ea
     plan=st.lists(st.tuples(CHANGES, FATES), min_size=1, max_size=9),
     adds=st.sampled_from([{}, {"new": str}, {"name": int, "new": float}]),
     chunk=st.integers(1, 4),
+    first=st.sampled_from([(), (REMADE,)]),
 )
-def test_chunks_change_nothing(plan: list[tuple[dict[str, Any], str]], adds: dict[str, type], chunk: int) -> None:
+def test_chunks_change_nothing(
+    plan: list[tuple[dict[str, Any], str]], adds: dict[str, type], chunk: int, first: tuple[Columns, ...]
+) -> None:
     rows = [{"number": n, "name": f"n{n}" if n % 3 else None} for n in range(len(plan))]
 
     def outcome(size: int) -> Any:
         with mock.patch.object(after, "CHUNK_ROWS", size):
-            done = load(rows, Row, post_validation_hooks=[hook_of(plan, adds), Each(lambda entry: entry)])
+            done = load(rows, Row, post_validation_hooks=[*first, hook_of(plan, adds), Each(lambda entry: entry)])
         report = done.report
         return repr((done.rows, done.rejects, report.added_rows, report.filtered_rows, report.rejected_rows))
 
@@ -99,16 +112,21 @@ def test_chunks_change_nothing(plan: list[tuple[dict[str, Any], str]], adds: dic
     plan=st.lists(st.tuples(CHANGES, FATES), min_size=1, max_size=9),
     adds=st.sampled_from([{}, {"new": str}, {"name": int, "new": float}]),
     chunk=st.integers(1, 4),
+    first=st.sampled_from([(), (REMADE,)]),
 )
 def test_compiled_kernels_change_nothing(
-    compiled_kernels: Path, plan: list[tuple[dict[str, Any], str]], adds: dict[str, type], chunk: int
+    compiled_kernels: Path,
+    plan: list[tuple[dict[str, Any], str]],
+    adds: dict[str, type],
+    chunk: int,
+    first: tuple[Columns, ...],
 ) -> None:
     assert native.load()
     rows = [{"number": n, "name": f"n{n}" if n % 3 else None} for n in range(len(plan))]
 
     def outcome() -> Any:
         with mock.patch.object(after, "CHUNK_ROWS", chunk):
-            done = load(rows, Row, post_validation_hooks=[hook_of(plan, adds), Each(lambda entry: entry)])
+            done = load(rows, Row, post_validation_hooks=[*first, hook_of(plan, adds), Each(lambda entry: entry)])
         return repr((done.rows, done.rejects, done.report.added_rows, done.report.filtered_rows))
 
     assert is_compiled()
@@ -134,6 +152,16 @@ def test_what_is_left_alone_stays_the_array_that_it_was(monkeypatch: pytest.Monk
     assert left == same
     assert second.column("name").to_pylist() == ["A"] * 5
     assert third.column("number").to_pylist() == [row["number"] for row in done.rows] == [0, 2, 4]
+
+
+def test_a_key_may_be_missing_in_a_whole_chunk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(after, "CHUNK_ROWS", 2)
+    rows = [{"number": n, "name": f"n{n}"} for n in range(8)]
+    remade = Columns(lambda batch: batch.set_column(1, "name", pc.utf8_trim_whitespace(batch.column("name"))))
+    gone = Each(lambda e: (e["validated_data"].pop("name") if e["position"] in (3, 4, 8) else None, e)[1])
+    done = load(rows, Row, post_validation_hooks=[remade, gone])
+    assert [row.get("name") for row in done.rows] == ["n0", "n1", None, None, "n4", "n5", "n6", None]
+    assert ["name" in row for row in done.rows] == [n not in (2, 3, 7) for n in range(8)]
 
 
 def test_a_load_with_a_row_hook_does_not_import_pandas(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class BaseHook(_Hook, ABC):
 
     @abstractmethod
     def execute(self, entries: list[Entry], store: Store) -> list[Entry]:
-        """Look at up to a batch of entries (after validation, up to 1,024 of them), in input order, and return those
+        """Look at up to a batch of entries (after validation, up to 4,096 of them), in input order, and return those
         that go on.
 
         An exception fails the run; its message will name the hook and the rows.

@@ -68,8 +68,8 @@ class ShardedCore(Contender):
         from zoopipe_core import MultiProcessEngine, PipeManager, ZoosyncPoolEngine
 
         if task.before:
-            _load(make_pipe(replace(task, source=task.before, mode="append"), threads=1))
-        pipe = make_pipe(task, 1, self.staging)
+            _load(make_pipe(replace(task, source=task.before, mode="append"), None))
+        pipe = make_pipe(task, None, self.staging)
         engine = MultiProcessEngine(self.workers) if self.shards is None else ZoosyncPoolEngine(self.workers)
         self._engine = engine
 
@@ -88,8 +88,8 @@ class ShardedCore(Contender):
                 time.sleep(0.01)  # until they have ended, nobody knows what they used
 
 
-def make_pipe(task: Task, threads: int, staging: str = "auto") -> Any:
-    """The pipe that does the task, with all imported that it needs."""
+def make_pipe(task: Task, threads: int | None, staging: str = "auto") -> Any:
+    """The pipe that does the task, with all imported that it needs. None: as pipes come, with one thread."""
     # The peers' libraries are whole when the clock starts; what ours imports at first use has to be there too.
     from zoopipe_core._arrow import import_arrow
 
@@ -115,7 +115,7 @@ def make_pipe(task: Task, threads: int, staging: str = "auto") -> Any:
         None if task.target == "none" else task.rejects(".csv"),
         model_of(task.columns),
         post_validation_hooks=_hooks(task.hook),
-        executor=MultiThreadExecutor(threads),
+        executor=None if threads is None else MultiThreadExecutor(threads),
     )
 
 

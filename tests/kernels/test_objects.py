@@ -93,7 +93,7 @@ RAW = object()
 
 
 def read(given: list[Any]) -> Any:
-    return rows_of_entries(given, KEYS, IDS, POSITIONS, [FINE, OTHER])
+    return rows_of_entries(given, KEYS, IDS, POSITIONS, [FINE, OTHER], Record)
 
 
 def test_entries_are_made_of_columns(way: str) -> None:
@@ -177,8 +177,11 @@ def test_rows_that_differ_in_their_keys_are_left_to_others(way: str, other: Any)
 
 
 class Rude:
+    def __init__(self, name: str = "a") -> None:
+        self.name = name
+
     def __hash__(self) -> int:
-        return hash("a")
+        return hash(self.name)
 
     def __eq__(self, other: object) -> bool:
         raise ZeroDivisionError
@@ -187,6 +190,15 @@ class Rude:
 def test_what_a_key_raises_is_raised(way: str) -> None:
     with pytest.raises(ZeroDivisionError):
         changed_columns([{Rude(): 1}], ["a"], [None])
+    given = entries()
+    for entry in given:
+        entry[Rude("notes")] = 1
+    with pytest.raises(ZeroDivisionError):
+        read(given)
+
+
+def test_more_rows_than_were_handed_out_are_left_to_others(way: str) -> None:
+    assert changed_columns([{"a": 1}, {"a": 2}], ["a"], [[1]]) is None
 
 
 # ---- texts --------------------------------------------------------------------------------------------------------
@@ -277,9 +289,9 @@ def test_no_reference_is_lost_or_kept(way: str) -> None:
         changed_columns(rows, ["a", "b", "c"], [columns["a"], columns["b"], None])
         changed_columns([*rows[1:], {"a": 1}], ["a", "b", "c"], [columns["a"], None, None])
         made = MAKER.entries(ids, positions, columns, RAW)
-        assert rows_of_entries(made, KEYS, ids, positions, [FINE, OTHER])
+        assert rows_of_entries(made, KEYS, ids, positions, [FINE, OTHER], Record)
         made[100]["status"] = BAD
-        assert not rows_of_entries(made, KEYS, ids, positions, [FINE, OTHER])
+        assert not rows_of_entries(made, KEYS, ids, positions, [FINE, OTHER], Record)
         builder = TextBuilder(1)
         assert builder.extend(cells)
         assert not builder.extend([*cells, 5])
@@ -302,8 +314,9 @@ def test_an_object_of_another_class_is_refused(compiled_kernels: Path, wrong: An
     assert native.load()
     with pytest.raises(TypeError, match=r"objects\.make_rows takes a list, not a"):
         kernels.make_rows(wrong, [], 0, {}, [])
-    with pytest.raises((TypeError, ValueError)):
-        kernels.make_rows([], [], 0, {})
+    for arguments in (([], [], 0, {}), ([], [], 0, {}, [], [])):
+        with pytest.raises(TypeError, match="takes 5 arguments"):
+            kernels.make_rows(*arguments)
 
 
 @pytest.fixture
@@ -326,6 +339,19 @@ def test_where_objects_look_different_python_does_it(
     monkeypatch.undo()
     native._install(found)
     assert objects.is_compiled()
+
+
+def test_where_the_probe_finds_nothing_python_does_it(
+    compiled_kernels: Path, nothing_loaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = cache.read(compiled_kernels, cache.fingerprint())
+    assert found is not None
+    monkeypatch.setattr(probe, "FOUND", 0)
+    native._install(found)
+    assert not objects.is_compiled()
+    assert probe.tell.native is not None
+    monkeypatch.undo()
+    native._install(found)
 
 
 def test_the_probe_finds_what_it_looks_for(way: str) -> None:

@@ -36,6 +36,9 @@ __all__ = [
     "texts_of",
 ]
 
+_KERNELS = (
+    make_texts, make_integers, pick, make_rows, make_entries, read_entries, read_columns, read_texts,
+)  # fmt: skip
 _NOTED = 2
 _TEXT_BYTES = 32
 """Room for each text, at first."""
@@ -43,7 +46,7 @@ _TEXT_BYTES = 32
 
 def is_compiled() -> bool:
     """Whether the compiled kernels are there; only then are the functions here of use."""
-    return make_rows.native is not None
+    return all(kernel.native is not None for kernel in _KERNELS)
 
 
 def list_of(cells: Sequence[Any]) -> list[Any]:
@@ -87,20 +90,22 @@ def rows_of_entries(
     ids: list[int],
     positions: list[int],
     statuses: list[Any],
+    kind: type,
 ) -> tuple[list[dict[str, Any]], bool] | None:
     """The rows of entries that came back as they have to be, and whether some have notes; None if something is unusual.
 
     Args:
-        entries: as they came back, at least one.
+        entries: as they came back.
         names: the keys of id, position, status, row and notes.
         ids: the very objects that the entries were given.
         positions: as `ids`.
         statuses: the two that let a row go on.
+        kind: the class of the entries, one of dicts.
     """
-    if len(entries) != len(ids) or not issubclass(type(entries[0]), dict):
+    if len(entries) != len(ids):
         return None
     rows: list[Any] = [None] * len(entries)
-    found = read_entries(entries, names, ids, positions, statuses, [type(entries[0]), dict], rows)
+    found = read_entries(entries, names, ids, positions, statuses, [kind, dict], rows)
     return (rows, found == _NOTED) if found else None
 
 
@@ -131,7 +136,7 @@ def integers_of(array: pa.Array) -> list[int | None]:
     cells: list[Any] = [None] * len(array)
     validity, data = array.buffers()
     if len(array):
-        make_integers(None, _start_of(validity), data.address, array.offset, cells)
+        make_integers(None, _start_of(validity), _start_of(data), array.offset, cells)
     return cells
 
 
@@ -204,6 +209,7 @@ class TextBuilder:
 
     def array(self) -> pa.Array:
         """All of them; nothing can be added any more."""
+        del self._places
         valid = np.frombuffer(self._valid, np.uint8, self._count)
         validity = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
         self._data.resize(self._end, shrink_to_fit=True)

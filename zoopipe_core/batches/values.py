@@ -114,6 +114,8 @@ def _dates_of_a_span(array: pa.Array) -> list[Any]:
 
 
 _COMPILED: dict[type, Callable[[pa.Array], list[Any]]] = {
+    pa.BooleanArray: pa.Array.to_pylist,
+    pa.DoubleArray: pa.Array.to_pylist,
     pa.Date32Array: _dates_of_a_span,
     pa.Int64Array: integers_of,
     pa.StringArray: texts_of,

@@ -94,7 +94,7 @@ class Opened:
             for identity, entry in zip(ids, entries, strict=True):
                 if identity in self._metadata:
                     entry["metadata"] = self._metadata[identity]
-        return Shown(entries, ids, positions)
+        return Shown(entries, ids, positions, kind=_LazyEntry)
 
 
 def validated_entries(

@@ -68,7 +68,7 @@ class Gathering:
         found = _told_apart(rows, cells)
         for name in self._as_given - found.keys():
             if self._count:
-                self._column(name).extend([MISSING] * len(rows))
+                self._column(name)
             self._as_given.discard(name)
         for name in self._made.keys() - found.keys():
             self._made[name].extend([MISSING] * len(rows))

@@ -62,6 +62,7 @@ class Shown:
         ids, positions: what `Entry` calls so.
         rows: the dict of each entry that the hook was asked for, if they were looked up already.
         noted: whether an entry may have ``metadata``.
+        kind: the class that the entries had when they were made.
     """
 
     entries: list[Entry]
@@ -69,6 +70,7 @@ class Shown:
     positions: list[int]
     rows: list[dict[str, Any]] | None = None
     noted: bool = True
+    kind: type = dict
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,13 +97,15 @@ def run_row_hook(hook: BaseHook, shown: Shown, data: str, store: dict[str, Any],
         Misuse: it did not return a list of entries.
     """
     returned = hook.execute(shown.entries, store)
-    if isinstance(returned, list) and is_compiled():
-        # A list of its own, which a hook with a thread of its own cannot change meanwhile.
-        held = list(returned)
-        found = rows_of_entries(held, [*_KEYS, data, "metadata"], shown.ids, shown.positions, _STATUSES)
+    if isinstance(returned, list):
+        returned = list(returned)  # of our own, which a hook with a thread of its own cannot change meanwhile
+        keys = [*_KEYS, data, "metadata"]
+        found = None
+        if is_compiled():
+            found = rows_of_entries(returned, keys, shown.ids, shown.positions, _STATUSES, shown.kind)
         if found is not None:
             rows, noted = found
-            return Outcome(replace(shown, entries=held, rows=rows, noted=noted), [])
+            return Outcome(replace(shown, entries=returned, rows=rows, noted=noted), [])
     if not isinstance(returned, list) or not all(issubclass(kind, dict) for kind in set(map(type, returned))):
         raise Misuse(f"execute has to return a list of entries, not {_kind_of(returned)}")
     if _all_go_on(shown, returned, data):

@@ -33,6 +33,7 @@ __all__ = [
     "dict_set",
     "dict_size",
     "error_clear",
+    "error_set",
     "incref",
     "int32_at",
     "integer_new",
@@ -74,8 +75,8 @@ _RESULTS: dict[str, Any] = {"word": ctypes.c_ssize_t, "int": ctypes.c_int, "none
 
 
 def is_supported() -> bool:
-    """Whether objects look the way kernels expect, which those of a Python without the GIL do not."""
-    return sys.implementation.name == "cpython" and bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+    """Whether objects look the way kernels expect, which those of a Python that is built without the GIL do not."""
+    return sys.implementation.name == "cpython" and "t" not in getattr(sys, "abiflags", "")
 
 
 def _stands_for(symbol: str, result: str, arguments: int, *, last_is_int: bool = False) -> Callable[..., Any]:
@@ -103,6 +104,8 @@ call = _stands_for("PyObject_CallObject", "word", 2)
 """(callable, tuple or 0) -> new reference."""
 set_attribute = _stands_for("PyObject_SetAttr", "int", 3)
 """(object, name, value) -> 0, or -1. Takes a reference of its own."""
+error_set = _stands_for("PyErr_Occurred", "word", 0)
+"""() -> borrowed reference to the class of the exception that is set, or 0."""
 dict_copy = _stands_for("PyDict_Copy", "word", 1)
 """(dict) -> new reference, with room for as many keys."""
 dict_get = _stands_for("PyDict_GetItemWithError", "word", 2)

@@ -135,9 +135,9 @@ def _install(compiled: cache.Compiled) -> None:
     addresses = _map_code(compiled.code, compiled.symbols)
     ready = {text: _callable(kernel, addresses[text]) for text, kernel in declared.items()}
     _check(probe.tell, ready[prototype(probe.tell)], probe.examples)
-    over_objects = cpython.is_supported()
-    if over_objects and ready[prototype(probe.tell_objects)](*probe.objects()) != probe.FOUND:
-        raise KernelError("Python's objects do not look as compiled kernels expect")
+    over_objects = cpython.is_supported() and ready[prototype(probe.tell_objects)](*probe.objects()) == probe.FOUND
+    if not over_objects:
+        logger.info("this Python's objects do not look as kernels expect: rows are made by Python")
     for text, kernel in declared.items():
         if over_objects or not kernel.over_objects:
             kernel.native = ready[text]
@@ -210,7 +210,7 @@ def _callable(declared: Kernel, address: int) -> Callable[..., int | None]:
 
 def _callable_with_objects(declared: Kernel, address: int) -> Callable[..., int]:
     name = declared.name
-    classes = {LIST: list, DICT: dict}
+    count, classes = len(declared.signature), {LIST: list, DICT: dict}
     kinds = [(place, classes[kind]) for place, kind in enumerate(declared.signature) if kind in classes]
     native: Callable[..., int] | None = None
 
@@ -218,6 +218,8 @@ def _callable_with_objects(declared: Kernel, address: int) -> Callable[..., int]
         nonlocal native
         if native is None:
             native = _function_at(address, declared)
+        if len(arguments) != count:  # ctypes lets too many pass
+            raise TypeError(f"the kernel {name} takes {count} arguments, not {len(arguments)}")
         for place, kind in kinds:
             if type(arguments[place]) is not kind:
                 raise TypeError(f"the kernel {name} takes a {kind.__name__}, not a {type(arguments[place]).__name__}")

@@ -30,6 +30,7 @@ from zoopipe_core.kernels.cpython import (
     dict_set,
     dict_size,
     error_clear,
+    error_set,
     incref,
     int32_at,
     integer_new,
@@ -248,6 +249,8 @@ def read_entries(entries: Any, names: Any, ids: Any, positions: Any, statuses: A
         list_set(rows, i, row)
         if dict_get(entry, notes_name) != 0:
             found = 2
+        elif error_set() != 0:
+            return 0
     return found
 
 
@@ -268,6 +271,10 @@ def read_columns(rows: Any, kind: Any, names: Any, columns: Any, unknown: Any, m
         1 if all rows are dicts with these keys and no others; else 0.
     """
     count, width = list_size(rows), list_size(names)
+    for c in range(width):
+        given = list_get(columns, c)
+        if given != unknown and list_size(given) != count:
+            return 0
     for i in range(count):
         row = list_get(rows, i)
         if class_of(row) != kind or dict_size(row) != width:
@@ -283,6 +290,7 @@ def read_columns(rows: Any, kind: Any, names: Any, columns: Any, unknown: Any, m
                 incref(cell)
                 cells = _cells_so_far(given, i, count, unknown)
                 if cells == 0:
+                    decref(cell)
                     return 0
                 list_set(made, c, cells)
             else:
