@@ -99,19 +99,13 @@ def run_row_hook(hook: BaseHook, shown: Shown, data: str, store: dict[str, Any],
     returned = hook.execute(shown.entries, store)
     if isinstance(returned, list):
         returned = list(returned)  # of our own, which a hook with a thread of its own cannot change meanwhile
-        keys = [*_KEYS, data, "metadata"]
-        found = None
-        if is_compiled():
-            found = rows_of_entries(returned, keys, shown.ids, shown.positions, _STATUSES, shown.kind)
-        if found is not None:
-            rows, noted = found
-            return Outcome(replace(shown, entries=returned, rows=rows, noted=noted), [])
+        as_it_was = _as_it_was(shown, returned, data)
+        if as_it_was is not None:
+            return Outcome(as_it_was, [])
     if not isinstance(returned, list) or not all(issubclass(kind, dict) for kind in set(map(type, returned))):
         raise Misuse(f"execute has to return a list of entries, not {_kind_of(returned)}")
-    if _all_go_on(shown, returned, data):
-        return Outcome(replace(shown, entries=returned, rows=None, noted=True), [])
     positions = dict(zip(shown.ids, shown.positions, strict=True))
-    going = Shown([], [], [])
+    going = Shown([], [], [], kind=shown.kind)
     outcome = Outcome(going, [])
     for entry in returned:
         identity = entry.get("id", 0)
@@ -141,17 +135,25 @@ _STATUSES = [EntryStatus.PENDING, EntryStatus.VALIDATED]
 _NOT_FAILED = frozenset(_STATUSES)
 
 
-def _all_go_on(shown: Shown, entries: list[Entry], data: str) -> bool:
-    """Whether all entries came back as they have to be, in their order, none of them failed: the common case."""
+def _as_it_was(shown: Shown, entries: list[Any], data: str) -> Shown | None:
+    """The entries, if all came back as they have to be, in their order, none of them failed: the common case."""
+    if is_compiled():
+        names = [*_KEYS, data, "metadata"]
+        found = rows_of_entries(entries, names, shown.ids, shown.positions, _STATUSES, shown.kind)
+        if found is not None:
+            rows, noted = found
+            return replace(shown, entries=entries, rows=rows, noted=noted)
     try:
-        return (
-            list(map(itemgetter("id"), entries)) == shown.ids
+        going_on = (
+            all(issubclass(kind, dict) for kind in set(map(type, entries)))
+            and list(map(itemgetter("id"), entries)) == shown.ids
             and list(map(itemgetter("position"), entries)) == shown.positions
             and set(map(itemgetter("status"), entries)) <= _NOT_FAILED
             and set(map(type, map(itemgetter(data), entries))) <= {dict}
         )
     except (KeyError, TypeError):  # a status may be anything
-        return False
+        return None
+    return replace(shown, entries=entries, rows=None, noted=True) if going_on else None
 
 
 def _failed(entry: Entry) -> bool:

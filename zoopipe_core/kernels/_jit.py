@@ -5,7 +5,8 @@ in it, loads no Numba: `native` compiles kernels (with Numba, elsewhere or here)
 as it stands, a kernel runs as Python, which is what ``NUMBA_DISABLE_JIT=1`` stands for and what tests compare with.
 
 Rules for kernels, so that both ways give the same: read sizes by ``len``; make integers of bytes (``int(data[i])``)
-before doing arithmetic; allocate nothing; raise nothing; write only to output arrays.
+before doing arithmetic; allocate nothing; raise nothing; write only to output arrays. Kernels over Python objects have
+rules of their own (`objects`).
 """
 
 from __future__ import annotations
