@@ -86,56 +86,41 @@ def hook_of(plan: list[tuple[dict[str, Any], str]], adds: dict[str, type]) -> Ea
     return Each(change, **adds)
 
 
-@hypothesis_settings(max_examples=60)
-@given(
+PLANS = given(
     plan=st.lists(st.tuples(CHANGES, FATES), min_size=1, max_size=9),
     adds=st.sampled_from([{}, {"new": str}, {"name": int, "new": float}]),
     chunk=st.integers(1, 4),
     first=st.sampled_from([(), (REMADE,)]),
 )
-def test_chunks_change_nothing(
-    plan: list[tuple[dict[str, Any], str]], adds: dict[str, type], chunk: int, first: tuple[Columns, ...]
-) -> None:
+
+
+def outcome(
+    plan: list[tuple[dict[str, Any], str]], adds: dict[str, type], first: tuple[Columns, ...], chunk_rows: int
+) -> str:
     rows = [{"number": n, "name": f"n{n}" if n % 3 else None} for n in range(len(plan))]
+    with mock.patch.object(after, "CHUNK_ROWS", chunk_rows):
+        done = load(rows, Row, post_validation_hooks=[*first, hook_of(plan, adds), Each(lambda entry: entry)])
+    report = done.report
+    return repr((done.rows, done.rejects, report.added_rows, report.filtered_rows, report.rejected_rows))
 
-    def outcome(size: int) -> Any:
-        with mock.patch.object(after, "CHUNK_ROWS", size):
-            done = load(rows, Row, post_validation_hooks=[*first, hook_of(plan, adds), Each(lambda entry: entry)])
-        report = done.report
-        return repr((done.rows, done.rejects, report.added_rows, report.filtered_rows, report.rejected_rows))
 
-    assert outcome(chunk) == outcome(1000)
+@hypothesis_settings(max_examples=60)
+@PLANS
+def test_chunks_change_nothing(plan: Any, adds: Any, chunk: int, first: Any) -> None:
+    assert outcome(plan, adds, first, chunk) == outcome(plan, adds, first, 1000)
 
 
 @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    plan=st.lists(st.tuples(CHANGES, FATES), min_size=1, max_size=9),
-    adds=st.sampled_from([{}, {"new": str}, {"name": int, "new": float}]),
-    chunk=st.integers(1, 4),
-    first=st.sampled_from([(), (REMADE,)]),
-)
-def test_compiled_kernels_change_nothing(
-    compiled_kernels: Path,
-    plan: list[tuple[dict[str, Any], str]],
-    adds: dict[str, type],
-    chunk: int,
-    first: tuple[Columns, ...],
-) -> None:
+@PLANS
+def test_compiled_kernels_change_nothing(compiled_kernels: Path, plan: Any, adds: Any, chunk: int, first: Any) -> None:
     assert native.load()
-    rows = [{"number": n, "name": f"n{n}" if n % 3 else None} for n in range(len(plan))]
-
-    def outcome() -> Any:
-        with mock.patch.object(after, "CHUNK_ROWS", chunk):
-            done = load(rows, Row, post_validation_hooks=[*first, hook_of(plan, adds), Each(lambda entry: entry)])
-        return repr((done.rows, done.rejects, done.report.added_rows, done.report.filtered_rows))
-
     assert is_compiled()
-    compiled = outcome()
+    compiled = outcome(plan, adds, first, chunk)
     with ExitStack() as stack:
         for declared in native.kernels().values():
             stack.enter_context(mock.patch.object(declared, "native", None))
         assert not is_compiled()
-        assert outcome() == compiled
+        assert outcome(plan, adds, first, chunk) == compiled
 
 
 def test_what_is_left_alone_stays_the_array_that_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

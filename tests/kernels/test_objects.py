@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given
@@ -231,6 +232,15 @@ def test_texts_may_be_longer_than_was_thought(way: str) -> None:
     assert builder.extend(texts)
     assert builder.extend(texts)
     assert builder.array().to_pylist() == texts * 2
+
+
+def test_texts_end_before_offsets_of_32_bits_do(way: str) -> None:
+    places = np.zeros(3, np.int64)
+    scratch, offsets, valid = (places[n:].__array_interface__["data"][0] for n in range(3))
+    last = 2**31 - 1
+    assert kernels.read_texts(["", None], None, str, scratch, offsets, valid, 0, last, 0) == last
+    assert kernels.read_texts(["a"], None, str, scratch, offsets, valid, 0, last - 1, 0) == last
+    assert kernels.read_texts(["a"], None, str, scratch, offsets, valid, 0, last, 0) == -1
 
 
 # ---- cells --------------------------------------------------------------------------------------------------------
